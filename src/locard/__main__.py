@@ -1,0 +1,6 @@
+"""``python -m locard``."""
+
+from locard.cli.main import run
+
+if __name__ == "__main__":
+    run()

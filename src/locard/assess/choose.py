@@ -1,0 +1,108 @@
+"""Which attacks can run on this plan. An attack that cannot is refused or listed before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, cast
+
+import numpy as np
+
+from locard.attacks import attack as build_attack
+from locard.attacks.protocol import Attack
+from locard.check import Problems
+from locard.errors import NotEnoughReferences
+from locard.plan.plan import Plan
+from locard.result import NotRun
+from locard.settings import AttackSettings
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Attacks by label, the headline first, and those left out with the reason."""
+
+    attacks: dict[str, Attack]
+    names: dict[str, str]
+    not_run: tuple[NotRun, ...]
+
+    @property
+    def headline(self) -> str:
+        """The declared headline's label."""
+        return next(iter(self.attacks))
+
+
+def build_attacks(wanted: tuple[AttackSettings, ...] | list[Any]) -> list[tuple[str, Attack]]:
+    """Attack objects from settings (or objects as they are), every problem told at once.
+
+    Raises:
+        SettingsError: unknown names or settings.
+    """
+    problems = Problems()
+    built: list[tuple[str, Attack]] = []
+    for item in wanted:
+        with problems.gather():
+            if isinstance(item, AttackSettings):
+                built.append((item.name, build_attack(item.name, **item.own)))
+            elif isinstance(item, str):
+                built.append((item, build_attack(item)))
+            else:
+                built.append((type(item).__name__.lower(), cast(Attack, item)))
+    labels = [label(name, attack) for name, attack in built]
+    for twice in sorted({x for x in labels if labels.count(x) > 1}):
+        problems.add(f"attack: each is needed once, found {twice!r} more than once. Remove one or change its settings.")
+    problems.settle()
+    return built
+
+
+def runnable(built: list[tuple[str, Attack]], plan: Plan, population: int) -> Chosen:
+    """Split the attacks into those that this plan can serve and those it cannot.
+
+    Raises:
+        NotEnoughReferences: the headline attack cannot run: nothing was trained yet.
+    """
+    inside, outside = fewest_references(plan)
+    attacks: dict[str, Attack] = {}
+    names: dict[str, str] = {}
+    left_out = []
+    for place, (name, attack) in enumerate(built):
+        missing = attack.needs.missing(inside=inside, outside=outside, population=population)
+        if missing is None:
+            attacks[label(name, attack)] = attack
+            names[label(name, attack)] = name
+        elif place == 0:
+            raise NotEnoughReferences(
+                f"The headline attack {name} {missing} (plan {plan.design!r} with {len(plan)} models). Ask for more "
+                f"models, another plan, or declare another attack as the first."
+            )
+        else:
+            left_out.append(NotRun(name=label(name, attack), reason=f"{missing} (plan {plan.design!r})"))
+    return Chosen(attacks, names, tuple(left_out))
+
+
+def fewest_references(plan: Plan) -> tuple[int, int]:
+    """Fewest IN and OUT references that any target will see for any record, known from the plan alone."""
+    if not len(plan.references):
+        return 0, 0
+    total = plan.member[plan.references].sum(axis=0)
+    fewest_in, fewest_out = len(plan), len(plan)
+    for target in plan.targets:
+        gone = [m for m in plan.left_out(int(target)) if m in plan.references]
+        inside = total - plan.member[gone].sum(axis=0)
+        outside = len(plan.references) - len(gone) - inside
+        if plan.thin:
+            inside = outside = np.minimum(inside, outside)
+        fewest_in, fewest_out = min(fewest_in, int(inside.min())), min(fewest_out, int(outside.min()))
+    return fewest_in, fewest_out
+
+
+def label(name: str, attack: Attack) -> str:
+    """The attack's name with the settings that differ from its defaults.
+
+    >>> label("lira", build_attack("lira", offline=True))
+    'lira(offline=True)'
+    """
+    changed = []
+    for f in fields(attack):  # type: ignore[arg-type]
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if (value := getattr(attack, f.name)) != default:
+            changed.append(f"{f.name}={value}")
+    return f"{name}({', '.join(changed)})" if changed else name

@@ -1,0 +1,140 @@
+"""Scores of every attack on every target: each model of the plan plays the target in turn, its partner left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from locard.attacks.protocol import Attack
+from locard.data.records import Records
+from locard.observe.observations import Observations
+from locard.observe.pool import ReferencePool
+from locard.observe.references import Population, References
+from locard.observe.target import Target
+from locard.plan.plan import Plan
+from locard.seeds import Seed
+from locard.types import Access
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """What scoring reads: the audited records, the plan, and what its models said.
+
+    ``population`` holds what the same models said about records that are in none of them. ``learners`` are the
+    models that serve as references, where they are fewer than the plan allows.
+    """
+
+    records: Records
+    plan: Plan
+    observations: Observations
+    population: Observations | None
+    seed: Seed
+    access: Access = Access.LOGITS
+    learners: np.ndarray | None = None
+    _views: dict[int, References] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def pool(self) -> ReferencePool:
+        """All models with their mask."""
+        return ReferencePool(self.observations, self.plan.member)
+
+    @property
+    def _learners(self) -> np.ndarray:
+        return self.plan.references if self.learners is None else self.learners
+
+    @cached_property
+    def population_pool(self) -> ReferencePool | None:
+        """All models on the population, which is in none of them."""
+        if self.population is None or self.population.records == 0:
+            return None
+        nobody = np.zeros((self.population.models, self.population.records), dtype=bool)
+        return ReferencePool(self.population, nobody)
+
+    @cached_property
+    def member(self) -> Bool[np.ndarray, "targets records"]:
+        """Which target was trained on which record."""
+        out: np.ndarray = self.plan.member[self.plan.targets]
+        return out
+
+    @cached_property
+    def unit_member(self) -> Bool[np.ndarray, "targets units"]:
+        """Which target was trained on which unit (all rows of a unit move together)."""
+        return self.unit_member_of(self.plan.targets)
+
+    def unit_member_of(self, models: np.ndarray) -> Bool[np.ndarray, "chosen units"]:
+        """Which of these models was trained on which unit."""
+        return by_unit(self.plan.member[models].astype(np.float64), self.records) > 0.5
+
+    def with_references(self, learners: np.ndarray) -> Audited:
+        """The same audit by an attacker who has only these models as references."""
+        return replace(self, learners=np.asarray(learners))
+
+    def references(self, target: int) -> References:
+        """The references that ``target`` is attacked with: neither itself nor its partner, thinned where needed."""
+        if target not in self._views:
+            view = References(self.pool, self._learners).without(self.plan.left_out(target))
+            if self.plan.thin and len(view):
+                view = view.thinned(self.seed.child("thin", target).generator())
+            self._views[target] = view
+        return self._views[target]
+
+    def population_for(self, target: int) -> Population | None:
+        """What non-members look like to this target and its references."""
+        pool = self.population_pool
+        if pool is None or self.population is None:
+            return None
+        view = References(pool, self._learners).without(self.plan.left_out(target))
+        return Population(self.population.y, Target(self.population, target), view)
+
+    def fewest(self) -> tuple[int, int]:
+        """Fewest IN and OUT references that any target sees for any record."""
+        counts = [
+            (int(r.inside.sum(axis=0).min()), int(r.outside.sum(axis=0).min()))
+            for r in (self.references(int(t)) for t in self.plan.targets)
+        ]
+        return min(c[0] for c in counts), min(c[1] for c in counts)
+
+    def part(self, chosen: Int64[np.ndarray, "chosen"]) -> Audited:
+        """The same models and plan on some of the records, in memory (the controls' small audits)."""
+        plan = replace(self.plan, audited=self.plan.audited[chosen])
+        return replace(
+            self, records=self.records.select(chosen), plan=plan, observations=self.observations.select(chosen)
+        )
+
+    def under(self, plan: Plan) -> Audited:
+        """The same outputs as if this plan had made them: what a redrawn plan is judged by."""
+        return replace(self, plan=replace(plan, audited=self.plan.audited))
+
+
+def score_targets(
+    attack: Attack, audited: Audited, targets: Sequence[int] | np.ndarray | None = None
+) -> Float64[np.ndarray, "targets records"]:
+    """``float64[targets, records]``: leave-one-pair-out scores of one attack."""
+    chosen = audited.plan.targets if targets is None else np.asarray(targets)
+    out = np.empty((len(chosen), len(audited.records)), dtype=np.float64)
+    for row, t in enumerate(chosen):
+        rng = audited.seed.child("attack", repr(attack), int(t)).generator()
+        target = Target(audited.observations, int(t), access=audited.access)
+        population = audited.population_for(int(t)) if attack.needs.population else None
+        out[row] = attack.score(target, audited.records, audited.references(int(t)), population=population, rng=rng)
+    return out
+
+
+def by_unit(values: Float64[np.ndarray, "*rows records"], records: Records) -> Float64[np.ndarray, "*rows units"]:
+    """Mean over the rows of each unit; the values themselves where every record is its own unit.
+
+    >>> r = Records(ids=[1, 2, 3], features=np.zeros((3, 1)), labels=[0, 1, 0], unit=["a", "b", "a"])
+    >>> by_unit(np.array([[1.0, 5.0, 3.0]]), r).tolist()
+    [[2.0, 5.0]]
+    """
+    if records.n_units == len(records):
+        return values
+    count = np.bincount(records.units, minlength=records.n_units)
+    flat = values.reshape(-1, values.shape[-1])
+    sums = np.stack([np.bincount(records.units, weights=row, minlength=records.n_units) for row in flat])
+    out: np.ndarray = (sums / count).reshape(*values.shape[:-1], records.n_units)
+    return out

@@ -1,0 +1,107 @@
+"""Attacks, one file each. A new attack is one file, one line here and one test file (CONTRIBUTING.md)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from locard.errors import SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from locard.attacks.protocol import Attack
+
+ATTACKS: dict[str, str] = {
+    "gap": "gap:Gap",
+    "loss": "loss:Loss",
+    "confidence": "confidence:Confidence",
+    "entropy": "entropy:Entropy",
+    "mentr": "mentr:Mentr",
+    "risk_score": "risk_score:RiskScore",
+    "lira": "lira:LiRA",
+    "rmia": "rmia:RMIA",
+    "base": "base_attack:BASE",
+    "attack_r": "attack_r:AttackR",
+    "attack_p": "attack_p:AttackP",
+    "calibrated": "calibrated:Calibrated",
+    "sablayrolles": "calibrated:sablayrolles",
+    "instance_vector": "instance_vector:InstanceVector",
+}
+
+
+def attack(name: str, /, **settings: Any) -> Attack:
+    """The attack of this name, with these settings and defaults for the others.
+
+    Raises:
+        SettingsError: an unknown name or setting (with the nearest one), or a value that is not allowed (with those
+            that are); all problems at once.
+
+    >>> attack("lira", variance="pooled")
+    LiRA(variance='pooled', offline=False)
+    >>> attack("lyra")
+    Traceback (most recent call last):
+    locard.errors.SettingsError: attack: unknown name 'lyra': did you mean 'lira'?
+    """
+    from locard.attacks.fields import setting_problems
+
+    made = _made_by(name)
+    problems = setting_problems(made, name, settings)
+    if problems:
+        raise SettingsError(problems)
+    built: Attack = made(**settings)
+    return built
+
+
+def attack_names() -> list[str]:
+    """The names that ``attack`` knows, in the order of the table.
+
+    >>> attack_names()[:3]
+    ['gap', 'loss', 'confidence']
+    """
+    return list(ATTACKS)
+
+
+def list_attacks() -> pd.DataFrame:
+    """One row an attack: name, access, references, queries (to the target, a record), source (paper).
+
+    >>> list_attacks().loc[6, ["name", "access", "references"]].tolist()
+    ['lira', 'class probabilities', 'IN and OUT (offline: OUT)']
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_row(name) for name in ATTACKS])
+
+
+def _made_by(name: str) -> Any:
+    if name not in ATTACKS:
+        from locard.check import nearest
+
+        raise SettingsError(f"attack: unknown name {name!r}: {nearest(str(name), ATTACKS)}")
+    module, attribute = ATTACKS[name].split(":")
+    return getattr(import_module(f"locard.attacks.{module}"), attribute)
+
+
+def _row(name: str) -> dict[str, Any]:
+    import inspect
+
+    made = _made_by(name)
+    references = made().needs.words
+    if "offline" in inspect.signature(made).parameters:
+        references += f" (offline: {made(offline=True).needs.words})"
+    return {
+        "name": name,
+        "access": made().access.words,
+        "references": references,
+        "queries": 1,
+        "source": source_of(made),
+    }
+
+
+def source_of(made: Any) -> str:
+    """The paper that an attack's docstring names, on one line."""
+    import inspect
+
+    paragraphs = (inspect.getdoc(made) or "").split("\n\n")
+    named = [p.partition("Source:")[2] for p in paragraphs if "Source:" in p]
+    return " ".join(named[0].split()) if named else ""

@@ -1,0 +1,86 @@
+"""Where the target's loss stands among the losses of models that did not see the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from locard.attacks.fields import check_fields
+from locard.attacks.places import log_odds_above
+from locard.attacks.predictive import record_normal
+from locard.attacks.protocol import Needs, checked, over_queries
+from locard.data.records import Records
+from locard.observe.references import Population, References
+from locard.observe.signals import LogLoss, ScaledLogit
+from locard.observe.target import Target
+from locard.types import Access, Scores
+
+FLOOR = 1e-3  # smallest standard deviation of a record, of the pooled one
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackR:
+    """Attack R: a loss that is low for this record, by the losses of references that did not see it.
+
+    With F the share of the record's OUT losses below the target's, the score is log((1 - F) / F); the mean over
+    queries. F is a p-value of a sort for each record, so one threshold means the same for easy and hard records.
+
+    Args:
+        smoothing: ``"linear"``: F interpolates the OUT losses. ``"gaussian"``: F is a normal tail of the scaled logit
+            with the record's OUT mean and variance; it needs two OUT references.
+
+    The variance factor is 1.5: OUT references only.
+
+    Source: Ye et al. 2022 (CCS, arXiv:2111.09679), attack R, and their code for the interpolation.
+
+    Departs: beyond the smallest and largest OUT loss F goes on falling and rising with the loss, so that records do
+    not tie there; the authors put an extra loss of 0 and of 1000, which is the same line below. log-odds instead of
+    1 - F. A gaussian spread is at least a thousandth of the pooled one.
+    """
+
+    smoothing: Literal["linear", "gaussian"] = "linear"
+
+    access: ClassVar[Access] = Access.PROBABILITIES
+    discrete: ClassVar[bool] = False
+    variance_factor: ClassVar[float] = 1.5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def needs(self) -> Needs:
+        """One OUT reference, or two for a variance."""
+        return Needs(outside=1 if self.smoothing == "linear" else 2)
+
+    @checked
+    def score(
+        self,
+        target: Target,
+        records: Records,
+        references: References,
+        *,
+        population: Population | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Scores:
+        """``float64[records]``, log-odds."""
+        if self.smoothing == "gaussian":
+            from scipy.special import log_ndtr
+
+            fit = record_normal(references.moments(ScaledLogit(), inside=False), floor=FLOOR)
+            z = (target.observe(ScaledLogit()) - fit.mean) / np.sqrt(fit.variance)
+            return over_queries(log_ndtr(z) - log_ndtr(-z))
+        loss = target.observe(LogLoss())
+        under, over = np.zeros(loss.shape), np.zeros(loss.shape)
+        below, above = np.full(loss.shape, -np.inf), np.full(loss.shape, np.inf)
+        for k in references:
+            other, usable = references.signal_of(LogLoss(), k), references.outside_of(k)[:, None]
+            less, more = (other < loss) & usable, (other > loss) & usable
+            under += less
+            over += more
+            np.maximum(below, np.where(less, other, -np.inf), out=below)
+            np.minimum(above, np.where(more, other, np.inf), out=above)
+        count = references.outside_count[:, None]
+        odds = log_odds_above(loss, under=under, over=over, below=below, above=above, count=count)
+        return over_queries(odds)

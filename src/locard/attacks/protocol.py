@@ -1,0 +1,194 @@
+"""What an attack is: settings, what it needs, and one method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+import numpy as np
+
+from locard.data.records import Records
+from locard.errors import AccessDenied, NotEnoughReferences
+from locard.observe.references import Population, References
+from locard.observe.target import Target
+from locard.types import Access, Scores, Signals
+
+WORDS = {
+    "inside": "trained with each record",
+    "outside": "trained without each record",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What an attack asks for before it can run: references holding a record, references not holding it, population.
+
+    >>> Needs(inside=2, outside=2).missing(inside=1, outside=5, population=0)
+    'needs 2 reference models trained with each record, found 1'
+    """
+
+    inside: int = 0
+    outside: int = 0
+    population: int = 0
+
+    def missing(self, *, inside: int, outside: int, population: int) -> str | None:
+        """What is too little, in words; None where the attack can run."""
+        short = [
+            f"needs {models(wanted)} {WORDS[side]}, found {found}"
+            for side, wanted, found in (("inside", self.inside, inside), ("outside", self.outside, outside))
+            if found < wanted
+        ]
+        if population < self.population:
+            short.append(f"needs {self.population} population records (in no model), found {population}")
+        return "; ".join(short) or None
+
+    @property
+    def words(self) -> str:
+        """Which references are learnt from, and whether a population is."""
+        sides = {(False, False): "none", (False, True): "OUT", (True, False): "IN", (True, True): "IN and OUT"}
+        text = sides[self.inside > 0, self.outside > 0]
+        return f"{text}; population" if self.population else text
+
+
+def models(count: int) -> str:
+    """A number of reference models, in words.
+
+    >>> models(1), models(2)
+    ('1 reference model', '2 reference models')
+    """
+    return f"{count} reference model{'' if count == 1 else 's'}"
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A frozen dataclass of settings; ``score`` is pure and never trains or queries on its own.
+
+    - ``access``: what the target must give
+    - ``discrete``: True where scores take a handful of values, so that small FPRs cannot be resolved
+    - ``variance_factor``: 1 without references or for a contrast whose sign and equal IN and OUT weights are fixed,
+      1.5 with OUT references only, 2.5 where direction or threshold is learnt from reference membership (the factor
+      of the interval over pairs, docs/estimands.md)
+    - ``needs``: fewest references a record, and population records, that it runs with
+
+    Each is a plain class attribute, or a property where it depends on the settings.
+    """
+
+    @property
+    def access(self) -> Access:
+        """What the target must give."""
+        ...
+
+    @property
+    def discrete(self) -> bool:
+        """True where scores take a handful of values."""
+        ...
+
+    @property
+    def variance_factor(self) -> float:
+        """The factor c of the interval over pairs."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """Fewest references and population records."""
+        ...
+
+    def score(
+        self,
+        target: Target,
+        records: Records,
+        references: References,
+        *,
+        population: Population | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Scores:
+        """``float64[records]``, higher = more likely a member, never NaN."""
+        ...
+
+
+def over_queries(values: Signals) -> Scores:
+    """The mean over a record's queries: ``float64[records]`` from ``float64[records, queries]``."""
+    out: Scores = values.mean(axis=-1)
+    return out
+
+
+Score = TypeVar("Score", bound=Callable[..., Scores])
+
+
+def checked(score: Score) -> Score:
+    """Put before every attack's ``score``: what all attacks check, so that their own code is the formula alone.
+
+    - outputs that came without labels get those of ``records``
+    - access, references of each record and population are checked against what the attack declares
+    - the answer is one number a record, none of them NaN
+
+    Attacks that need no references may be given None for them.
+
+    Raises:
+        AccessDenied: the target gives less than the attack's ``access``.
+        NotEnoughReferences: a record has too few references, or the population is too small.
+        DataError: target, references and records do not belong together.
+    """
+
+    @wraps(score)
+    def run(
+        self: Attack,
+        target: Target,
+        records: Records,
+        references: References,
+        *,
+        population: Population | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Scores:
+        name = type(self).__name__
+        if not target.access.allows(self.access):
+            raise AccessDenied(
+                f"{name} needs {self.access.words}, but this target gives {target.access.words}. Choose an attack for "
+                f"that access, or audit with more."
+            )
+        target = target.labelled(records.y)
+        references = references if references is None else references.labelled(records.y)
+        population = population if population is None else population.labelled()
+        _enough(name, self.needs, records, references, population)
+        scores = score(self, target, records, references, population=population, rng=rng)
+        if scores.shape != (len(records),) or np.isnan(scores).any():
+            raise ArithmeticError(
+                f"{name} must give one number for each of {len(records)} records, found shape {scores.shape} with "
+                f"{int(np.isnan(scores).sum())} NaN. This is a fault of the attack: please report it."
+            )
+        return scores
+
+    return cast(Score, run)
+
+
+def _enough(
+    name: str, needs: Needs, records: Records, references: References | None, population: Population | None
+) -> None:
+    for side, wanted in (("inside", needs.inside), ("outside", needs.outside)):
+        if not wanted:
+            continue
+        found = np.zeros(len(records), dtype=np.int64) if references is None else _count(references, side)
+        short = np.flatnonzero(found < wanted)
+        if len(short):
+            worst = int(short[np.argmin(found[short])])
+            raise NotEnoughReferences(
+                f"{name} needs {models(wanted)} {WORDS[side]}, but {len(short)} of {len(records)} records have fewer "
+                f"(record {_shown(records.ids[worst])} has {found[worst]}). Train more references, or use a balanced "
+                f"plan."
+            )
+    held = 0 if population is None else len(population)
+    if held < needs.population:
+        raise NotEnoughReferences(
+            f"{name} needs {needs.population} population records (in no model), found {held}. Keep some records out of "
+            f"every model and give them as population=, or choose another attack."
+        )
+
+
+def _count(references: References, side: str) -> np.ndarray:
+    return references.inside_count if side == "inside" else references.outside_count
+
+
+def _shown(identity: Any) -> str:
+    return repr(identity.item() if isinstance(identity, np.generic) else identity)

@@ -1,0 +1,124 @@
+"""What the verbs ``audit``, ``demo`` and ``plan`` do, besides reading their options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from locard.budget.cost import Cost, predict_cost
+from locard.cli.progress import TerminalProgress
+from locard.errors import DataError, SettingsError
+from locard.pipeline import SavedTarget, audit_saved, audit_settings
+from locard.prepare import prepare, read_ids
+from locard.result import AuditResult
+from locard.settings import Settings, apply_overrides, make_settings, read_settings
+
+DEMO: dict[str, Any] = {
+    "name": "demo",
+    "seed": 7,
+    "data": {"source": "digits"},
+    "target": {"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 50}},
+    "references": {"models": 64},
+    "attack": [{"name": n} for n in ("lira", "rmia", "base", "attack_r", "calibrated", "mentr", "loss", "gap")],
+    "measure": {"fprs": [0.1, 0.01]},
+}
+
+
+@dataclass(frozen=True)
+class SavedOutputs:
+    """The files of an audit of saved outputs."""
+
+    observations: Path
+    probabilities: bool
+    member: Path | None
+    labels: Path | None
+    ids: Path | None
+    target: Path | None
+    target_member: Path | None
+
+
+def from_config(
+    config: Path | None, like: Path | None, out: Path | None, sets: Sequence[str]
+) -> tuple[AuditResult, Path]:
+    """``locard audit CONFIG --out DIR``, or ``--like DIR``."""
+    if (config is None) == (like is None):
+        raise SettingsError("audit: either CONFIG or --like DIR is needed. Example: locard audit my.toml --out run")
+    if out is None:
+        raise SettingsError("audit: --out DIR is needed: the run folder. Example: locard audit my.toml --out run")
+    path = config if config is not None else like / "settings.toml"  # type: ignore[operator]
+    settings = read_settings(path, sets)
+    with TerminalProgress() as watch:
+        return audit_settings(settings, base=path.parent, out=out, watch=watch), out
+
+
+def demo(out: Path) -> tuple[AuditResult, Path]:
+    """``locard demo``."""
+    with TerminalProgress() as watch:
+        return audit_settings(make_settings(DEMO), base=Path(), out=out, watch=watch), out
+
+
+def predict(config: Path, sets: Sequence[str]) -> Cost:
+    """``locard plan CONFIG``."""
+    settings: Settings = read_settings(config, sets)
+    p = prepare(settings, config.parent)
+    return predict_cost(
+        settings,
+        p.records,
+        p.split,
+        p.plan,
+        p.recipe,
+        attacks=tuple(p.chosen.attacks),
+        not_run=tuple(f"{n.name}: {n.reason}" for n in p.chosen.not_run),
+    )
+
+
+def saved_outputs(
+    files: SavedOutputs, config: Path | None, out: Path | None, sets: Sequence[str]
+) -> tuple[AuditResult, Path]:
+    """``locard audit --observations L.npy --member M.npy --labels y.npy --out DIR``."""
+    absent = [f"--{n}" for n, p in (("member", files.member), ("labels", files.labels), ("out", out)) if p is None]
+    if absent:
+        raise SettingsError(f"audit --observations: {', '.join(absent)} needed as well, not given.")
+    if (files.target is None) != (files.target_member is None):
+        raise SettingsError("audit --observations: --target and --target-member go together, found one of them.")
+    assert files.member is not None  # said above, all three
+    assert files.labels is not None
+    assert out is not None
+    tree = dict(read_settings(config).model_dump(mode="json", exclude_none=True)) if config is not None else {}
+    tree = {k: v for k, v in apply_overrides(tree, sets).items() if k != "data"}
+    array = read_array(files.observations)
+    target = None
+    if files.target is not None and files.target_member is not None:
+        outputs, mask = read_array(files.target), read_array(files.target_member)
+        target = SavedTarget(outputs, mask.astype(bool))
+    with TerminalProgress() as watch:
+        result = audit_saved(
+            logits=None if files.probabilities else array,
+            probabilities=array if files.probabilities else None,
+            member=read_array(files.member),
+            labels=read_array(files.labels),
+            ids=None if files.ids is None else read_ids(files.ids),
+            target=target,
+            settings=tree,
+            watch=watch,
+        )
+    result.save(out)
+    result.report(out / "report.html")
+    return result, out
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A .npy file, memory-mapped; never a pickle.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as wrong:
+        raise DataError(f"A .npy file of numbers is needed, but {path} cannot be read ({wrong}).") from wrong
+    return array

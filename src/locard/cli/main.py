@@ -1,0 +1,182 @@
+"""``locard``: one verb a stage of the pipeline. Exit codes: 0 done, 1 policy exceeded, 2 could not be done,
+3 not settled, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from locard import __version__
+from locard.cli import data as data_commands
+from locard.errors import LocardError
+
+EXIT = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}
+DEMO_FOLDER = Path("locard-demo")
+
+app = typer.Typer(
+    name="locard",
+    help="Find which training records can be traced back from a machine-learning model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_commands.app, name="data", help="Public data sets: list and fetch.")
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="a TOML settings file")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set any field of the settings")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a run folder")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"locard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Find which training records can be traced back from a machine-learning model."""
+
+
+@app.command()
+def audit(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="a TOML settings file")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="the run folder (made if needed, resumed if there)")] = None,
+    sets: Set = None,
+    like: Annotated[Path | None, typer.Option("--like", help="repeat the audit of this run folder")] = None,
+    observations: Annotated[
+        Path | None, typer.Option(help="saved outputs L.npy [models, records, (queries,) classes]")
+    ] = None,
+    probabilities: Annotated[bool, typer.Option(help="the saved outputs are probabilities, not logits")] = False,
+    member: Annotated[Path | None, typer.Option(help="saved mask M.npy, bool [models, records]")] = None,
+    labels: Annotated[Path | None, typer.Option(help="saved labels y.npy [records]")] = None,
+    ids: Annotated[Path | None, typer.Option(help="ids.txt, one a line")] = None,
+    target: Annotated[Path | None, typer.Option(help="one more target's outputs t.npy [records, classes]")] = None,
+    target_member: Annotated[Path | None, typer.Option(help="its mask, bool [records]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train reference models, attack, measure, name the exposed records, write a report."""
+    from locard.cli import audits
+
+    if observations is not None:
+        saved = audits.SavedOutputs(observations, probabilities, member, labels, ids, target, target_member)
+        result, folder = audits.saved_outputs(saved, config, out, sets or [])
+    else:
+        result, folder = audits.from_config(config, like, out, sets or [])
+    _finish(result, folder, as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="the run folder")] = DEMO_FOLDER, as_json: Json = False
+) -> None:
+    """Audit a random forest on the embedded digits: 64 models, under a minute, nothing to download."""
+    from locard.cli import audits
+
+    _finish(*audits.demo(out), as_json)
+
+
+@app.command()
+def plan(config: Config, sets: Set = None, as_json: Json = False) -> None:
+    """Say what an audit will cost and can resolve, from two timed fits, before anything is spent."""
+    from locard.budget.cost import cost_text
+    from locard.cli import audits
+
+    cost = audits.predict(config, sets or [])
+    typer.echo(json.dumps(cost.to_json(), indent=1) if as_json else cost_text(cost), nl=as_json)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    redact: Annotated[bool, typer.Option("--redact", help="leave out all ids, so that it may be published")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="where to write it")] = None,
+) -> None:
+    """Write the HTML report of a finished audit again, or a redacted one."""
+    from locard.result import AuditResult
+
+    path = out or folder / ("report-redacted.html" if redact else "report.html")
+    typer.echo(str(AuditResult.load(folder).report(path, redact=redact)))
+
+
+@app.command()
+def show(
+    folder: Folder,
+    record: Annotated[str | None, typer.Option("--record", help="all that is known about one record")] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain a finished audit in the terminal, or one of its records."""
+    from locard.report.text import record_rows, record_text, summary_text
+    from locard.result import AuditResult
+
+    result = AuditResult.load(folder)
+    if record is not None:
+        rows = record_rows(result, record).to_json(orient="records", indent=1) if as_json else None
+        typer.echo(rows or record_text(result, record))
+    else:
+        typer.echo(result.to_json() if as_json else summary_text(result), nl=False)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR1")],
+    second: Annotated[Path, typer.Argument(metavar="DIR2")],
+    as_json: Json = False,
+) -> None:
+    """Say what changed between two finished audits, and whether they can be compared."""
+    from locard.report.compare import compare_results, comparison_text
+    from locard.result import AuditResult
+
+    comparison = compare_results(AuditResult.load(first), AuditResult.load(second))
+    typer.echo(json.dumps(comparison.to_json(), indent=1) if as_json else comparison_text(comparison))
+
+
+@app.command()
+def selftest(as_json: Json = False) -> None:
+    """Run every attack on a target that leaks nothing and on one that leaks a known amount; exit 1 if any is wrong."""
+    from locard.assess.selftest import run_selftest, selftest_text
+    from locard.cli.progress import TerminalProgress
+
+    with TerminalProgress() as watch:
+        outcome = run_selftest(progress=watch.progress)
+    typer.echo(json.dumps(outcome.to_json(), indent=1) if as_json else selftest_text(outcome))
+    raise typer.Exit(0 if outcome.passed else 1)
+
+
+def _finish(result: Any, folder: Path, as_json: bool) -> None:
+    from locard.report.text import summary_text
+
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        typer.echo(summary_text(result))
+        typer.echo(f"Report: {folder / 'report.html'}")
+    raise typer.Exit(EXIT[result.summary.policy.outcome])
+
+
+def run() -> None:
+    """The command's entry point: problems become a message without a traceback, and exit code 2."""
+    try:
+        app()
+    except LocardError as problem:
+        print(f"locard: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        command = " ".join(["locard", *map(_quoted, sys.argv[1:])])
+        print(f"\nlocard: interrupted; finished models are kept. Resume with: {command}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)

@@ -1,0 +1,185 @@
+"""From settings to a case that can be run: everything is loaded and checked before any model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from locard.assess.choose import Chosen, build_attacks, runnable
+from locard.assess.released import member_mask, need_both_sides
+from locard.attacks.protocol import Attack
+from locard.check import Problems
+from locard.data.duplicates import Duplicates, near_duplicates
+from locard.data.records import Records
+from locard.data.source import load_source
+from locard.data.split import Split, choose_pool
+from locard.errors import SettingsError
+from locard.observe.models import ReleasedModel, load_model
+from locard.plan.draw import draw_plan
+from locard.plan.plan import Plan
+from locard.seeds import Seed
+from locard.settings import Settings
+from locard.train.recipe import Recipe, SklearnRecipe
+
+FEWEST_UNITS = 20  # audited units below which no design makes sense
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything an audit needs, loaded and checked."""
+
+    settings: Settings
+    records: Records
+    split: Split
+    recipe: Recipe
+    plan: Plan
+    chosen: Chosen
+    released: tuple[ReleasedModel, np.ndarray] | None
+    duplicates: Duplicates | None
+    redraw: Callable[[Seed], Plan]
+
+    @property
+    def seed(self) -> Seed:
+        """The root of all randomness."""
+        return Seed(self.settings.seed)
+
+
+def prepare(settings: Settings, base: Path) -> Prepared:
+    """Load and check what the settings name, telling all problems at once.
+
+    Raises:
+        SettingsError: everything that is wrong with settings or data.
+        NotEnoughReferences: the headline attack cannot run on this plan.
+    """
+    problems = Problems()
+    records: Records | None = None
+    recipe = SklearnRecipe(
+        estimator=settings.target.estimator, params=settings.target.params, preprocess=settings.target.preprocess
+    )
+    with problems.gather():
+        records = load_source(**settings.data.model_dump(exclude={"pool", "population"}), base_dir=base)
+    with problems.gather():
+        recipe.check(weights=settings.data.weight is not None)
+    with problems.gather():
+        check_design(settings)
+    built: list[tuple[str, Attack]] = []
+    with problems.gather():
+        built = build_attacks(settings.attack)
+    released = None
+    if settings.released is not None:
+        with problems.gather():
+            released = load_model(settings.released.model, base=base, trust_pickle=settings.released.trust_pickle)
+        with problems.gather():
+            ids = read_ids(base / settings.released.members)
+    problems.settle()
+    if records is None:
+        raise SettingsError("data.source: no records could be loaded.")
+    return prepare_records(settings, records, recipe, built, released=None if released is None else (released, ids))
+
+
+def prepare_records(
+    settings: Settings,
+    records: Records,
+    recipe: Recipe,
+    built: list[tuple[str, Attack]],
+    *,
+    released: tuple[ReleasedModel, list[str]] | None = None,
+) -> Prepared:
+    """The same from objects in memory.
+
+    Raises:
+        SettingsError: everything that is wrong.
+        NotEnoughReferences: the headline attack cannot run on this plan.
+    """
+    check_design(settings)
+    seed = Seed(settings.seed)
+    split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed.child("pool"))
+    audited = records.select(split.audited)
+    problems = Problems()
+    if audited.n_units < FEWEST_UNITS:
+        problems.add(
+            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {audited.n_units}. Audit more records."
+        )
+    pair = None
+    if released is not None:
+        with problems.gather():
+            mask = member_mask(records, released[1])
+            need_both_sides(mask, "in the data")
+            need_both_sides(mask[split.audited], "among the audited records")
+            released[0].check(records)
+            pair = (released[0], mask)
+    problems.settle()
+
+    def redraw(at: Seed) -> Plan:
+        return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
+
+    plan = redraw(seed.child("plan"))
+    _check_classes(plan, records)
+    chosen = runnable(built, plan, len(split.population))
+    return Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw)
+
+
+def check_design(settings: Settings) -> None:
+    """Refuse numbers of models that the design cannot use.
+
+    Raises:
+        SettingsError: odd pairs, odd targets of their own, too few references.
+    """
+    problems = Problems()
+    references = settings.references
+    if references.plan == "pairs" and (references.models < 4 or references.models % 2):
+        even = max(4, references.models + references.models % 2)
+        problems.add(
+            f"references.models: an even number of at least 4 is needed for plan 'pairs' (models and their "
+            f"complements), found {references.models}. Ask for {even}."
+        )
+    if references.plan == "out_only" and settings.target.models % 2:
+        problems.add(
+            f"target.models: an even number is needed for plan 'out_only' (targets come in pairs), found "
+            f"{settings.target.models}. Ask for {settings.target.models + 1}."
+        )
+    if references.plan == "subsample" and references.models < 2:
+        problems.add(f"references.models: at least 2 are needed for plan 'subsample', found {references.models}.")
+    problems.settle()
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids from a text file, one a line; empty lines are passed over.
+
+    Raises:
+        SettingsError: it cannot be read, or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise SettingsError(
+            f"A text file with one id a line is needed, but {path} cannot be read ({wrong})."
+        ) from wrong
+    ids = [line.strip() for line in lines if line.strip()]
+    if not ids:
+        raise SettingsError(f"A text file with one id a line is needed, but {path} is empty.")
+    return ids
+
+
+def _check_classes(plan: Plan, records: Records) -> None:
+    """Refuse a plan in which some model would see one class only."""
+    for model, index in enumerate(plan.train_index):
+        seen = np.unique(records.y[index]) if len(index) else np.zeros(0)
+        if len(seen) < 2:
+            raise SettingsError(
+                f"data: training records of at least two classes are needed for every model, but model {model} would "
+                f"get {len(index)} records of {len(seen)} classes. Audit more records, or merge rare classes."
+            )
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """What identifies a run, for ``environment.json``."""
+    return {
+        "data": prepared.records.fingerprint,
+        "recipe": prepared.recipe.fingerprint,
+        "plan": prepared.plan.fingerprint,
+    }

@@ -1,0 +1,396 @@
+"""``AuditResult``: ``result.json`` + ``records.parquet`` + ``scores.safetensors``, the only input of every report.
+
+The tree below is the published form of ``result.json`` (``docs/result.schema.json`` is made from it). Every measured
+number is a ``Number``: ``{value, low, high, confidence, method, n}``, or ``{value: null, reason}``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_serializer
+
+from locard.errors import StoreMismatch
+from locard.files import write_file
+from locard.types import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = "1.0"
+
+
+class Part(BaseModel):
+    """A node of the tree: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
+
+
+class Number(Part):
+    """A measured number with its interval, or null with a reason."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    method: str | None = None
+    n: int | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Number:
+        """From an ``Estimate``."""
+        return cls(**estimate.to_json())
+
+    @model_serializer
+    def _short(self) -> dict[str, Any]:
+        if self.value is None:
+            return {"value": None, "reason": self.reason}
+        out = {k: getattr(self, k) for k in ("value", "low", "high", "confidence", "method", "n")}
+        return out | ({"reason": self.reason} if self.reason else {})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The published form of a number: a serializer that returns a dict would be published as "any object"."""
+        words, number = {"type": "string"}, {"type": "number"}
+        ends = {"low": number, "high": number, "confidence": number, "method": words, "n": {"type": "integer"}}
+        known = {
+            "type": "object",
+            "properties": {"value": number}
+            | {k: {"anyOf": [v, {"type": "null"}]} for k, v in ends.items()}
+            | {"reason": words},
+            "required": ["value", *ends],
+            "additionalProperties": False,
+        }
+        unknown = {
+            "type": "object",
+            "properties": {"value": {"type": "null"}, "reason": words},
+            "required": ["value", "reason"],
+            "additionalProperties": False,
+        }
+        return {"title": cls.__name__, "description": cls.__doc__, "oneOf": [known, unknown]}
+
+
+class ClassCount(Part):
+    """A class label and how many audited records carry it."""
+
+    label: str
+    records: int
+
+
+class Duplicates(Part):
+    """Copies and near-copies among the audited records."""
+
+    exact_records: int
+    near_records: int
+    conflicting_labels: int
+    across: dict[str, float] = Field(description="mean over models: members with a twin among non-members, and back")
+    rule: str
+
+
+class DataPart(Part):
+    """What was audited."""
+
+    source: str
+    n: int = Field(description="audited records")
+    units: int = Field(description="audited privacy units; equal to n where every record is its own unit")
+    unit: str | None = Field(description="the column that names the unit")
+    classes: list[ClassCount]
+    features: int
+    fingerprint: str
+    population: int = Field(description="population records that every model answered for")
+    probability_floor: float | None
+    floored: int = Field(description="how many probabilities the floor raised")
+    floored_share: float
+    duplicates: Duplicates | None
+    notes: list[str]
+
+
+class TargetPart(Part):
+    """The models that played the target."""
+
+    kind: Literal["procedure", "saved outputs"]
+    estimator: str
+    design: str = Field(description="the plan: pairs, subsample, coin_flips, out_only")
+    models: int
+    targets: int
+    pairs: int
+    train_records: Number = Field(description="records in a model's training set, mean with range")
+    train_accuracy: Number
+    test_accuracy: Number
+    gap: Number
+
+
+class ReferenceCount(Part):
+    """References a target's attack sees, a record."""
+
+    inside: int = Field(alias="in", description="fewest references trained with a record")
+    outside: int = Field(alias="out", description="fewest references trained without a record")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RealisedFpr(Part):
+    """False-positive rate that the threshold really had on each target."""
+
+    median: float
+    worst: float
+
+
+class TprAt(Part):
+    """TPR at one stated FPR."""
+
+    fpr: float
+    estimate: Number
+    realised_fpr: RealisedFpr | None
+    non_members: int = Field(description="distinct non-members of one target behind the threshold")
+    true_positives: int = Field(description="members claimed, over all targets")
+    resolution: Literal["resolved", "bounded only", "not resolvable"]
+    precision: dict[str, float | None] = Field(description="precision if that share of candidates were members")
+
+
+class Roc(Part):
+    """Mean ROC over targets with a pointwise band over pairs."""
+
+    fpr: list[float]
+    tpr: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Histogram(Part):
+    """Scores of members and non-members, as shares of each."""
+
+    edges: list[float]
+    members: list[float]
+    non_members: list[float]
+
+
+class AttackPart(Part):
+    """One attack over all targets."""
+
+    name: str
+    label: str = Field(description="name with the settings that differ from the defaults")
+    headline: bool
+    settings: dict[str, Any]
+    access: str
+    source: str
+    references: ReferenceCount
+    variance_factor: float
+    discrete: bool
+    auc: Number
+    tpr: list[TprAt]
+    balanced_accuracy: Number
+    epsilon: Number
+    roc: Roc
+    histogram: Histogram
+    at_other_floor: dict[str, float] | None = Field(
+        default=None, description="headline at another probability floor: {floor, auc, tpr}"
+    )
+
+
+class GroupPart(Part):
+    """The headline attack on one class or user-given group; intervals hold together."""
+
+    by: str = Field(description="'class' or the name of a group column")
+    name: str
+    records: int
+    auc: Number
+    tpr: Number
+    fpr: float
+    exposed: int
+    suspected: int
+
+
+class ComparisonPart(Part):
+    """Difference of two attacks on the same targets (first minus second)."""
+
+    first: str
+    second: str
+    statistic: str
+    difference: Number
+    p: float | None
+    p_adjusted: float | None
+
+
+class ControlPart(Part):
+    """A check that must come out a known way, or no number above means anything."""
+
+    name: str
+    description: str
+    statistic: str
+    value: Number
+    expected: str
+    passed: bool | None
+    p: float | None = None
+
+
+class ExposedPart(Part):
+    """Records (or units) named, and the guarantee behind the names."""
+
+    n: int
+    suspected: int
+    not_shown: int
+    rule: str
+    fdr: float | None
+    hit_fpr: float | None = Field(description="nominal FPR of one hit")
+    hit_realised_fpr: float | None
+    trials: int
+    pairs: int
+    nameable: str = Field(description="what this design could have named")
+
+
+class NotRun(Part):
+    """An attack that could not run, and why."""
+
+    name: str
+    reason: str
+
+
+class ReleasedAttack(Part):
+    """One attack on the released model."""
+
+    name: str
+    label: str
+    auc: Number
+    tpr: list[TprAt]
+    epsilon: Number
+
+
+class ReleasedPart(Part):
+    """The model that will really be released."""
+
+    model: str
+    members: int
+    non_members: int
+    train_accuracy: Number
+    test_accuracy: Number
+    attacks: list[ReleasedAttack]
+    warnings: list[str] = Field(description="where training size or recipe differs from the references'")
+    statement: str
+
+
+class PolicyPart(Part):
+    """The gate."""
+
+    outcome: Literal["pass", "fail", "inconclusive", "none"]
+    reasons: list[str]
+    needed: list[str] = Field(default_factory=list, description="what would settle it")
+
+
+class Result(Part):
+    """The whole of ``result.json``."""
+
+    schema_version: str = SCHEMA_VERSION
+    locard_version: str
+    name: str
+    seed: int
+    verdict: str
+    data: DataPart
+    target: TargetPart
+    attacks: list[AttackPart]
+    groups: list[GroupPart]
+    comparisons: list[ComparisonPart]
+    controls: list[ControlPart]
+    exposed: ExposedPart
+    not_run: list[NotRun]
+    released: ReleasedPart | None
+    policy: PolicyPart
+    unresolved: list[str] = Field(description="what these data could not tell")
+    next_steps: list[str]
+    settings: dict[str, Any]
+
+    @property
+    def headline(self) -> AttackPart:
+        """The declared headline attack."""
+        return next(a for a in self.attacks if a.headline)
+
+
+@dataclass(frozen=True, eq=False)
+class AuditResult:
+    """What an audit found: the tree, one row a record, and every score.
+
+    ``summary``: the tree of ``result.json``. ``records``: a DataFrame, one row a record. ``scores``: attack label ->
+    ``float64[targets, records]``, with ``member: bool[targets, records]`` under the key ``member``.
+    """
+
+    summary: Result
+    records: pd.DataFrame
+    scores: dict[str, np.ndarray]
+
+    def to_json(self) -> str:
+        """``result.json``: stable key order, floats that read back the same, one trailing newline."""
+        return json.dumps(self.summary.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``result.json``, ``records.parquet`` and ``scores.safetensors`` (each by temporary name and rename)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "scores.safetensors", _tensors(self.scores))
+        write_file(folder / "records.parquet", _parquet(self.records))
+        write_file(folder / "result.json", self.to_json().encode())
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> AuditResult:
+        """Read a run folder (or any folder with the three files).
+
+        Raises:
+            StoreMismatch: a file is missing, damaged, or of another schema version.
+        """
+        import pandas as pd
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        folder = Path(folder)
+        path = folder / "result.json"
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            summary = Result.model_validate(tree)
+            records = pd.read_parquet(folder / "records.parquet")
+            scores = load_file(folder / "scores.safetensors")
+        except FileNotFoundError as missing:
+            raise StoreMismatch(
+                f"A finished audit is needed, but {folder} has no {Path(str(missing.filename)).name!r}. "
+                f"Run the audit to its end, or name the folder of one that has finished."
+            ) from missing
+        except (ValidationError, ValueError, OSError, SafetensorError) as damaged:
+            version = tree.get("schema_version") if isinstance(locals().get("tree"), dict) else None
+            said = f" (schema {version}, this version reads {SCHEMA_VERSION})" if version != SCHEMA_VERSION else ""
+            raise StoreMismatch(
+                f"A readable audit is needed, but {folder} holds a damaged or foreign one{said}: "
+                f"{str(damaged).splitlines()[0]}. Run the audit again in that folder; finished models are reused."
+            ) from damaged
+        return cls(summary, records, scores)
+
+    def report(self, path: str | Path, *, redact: bool = False) -> Path:
+        """Write the HTML report: one file, no network."""
+        from locard.report.html import write_report
+
+        return write_report(self, Path(path), redact=redact)
+
+    def __repr__(self) -> str:
+        return f"AuditResult({self.summary.name!r}: {self.summary.verdict})"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of ``result.json``."""
+    return Result.model_json_schema(by_alias=True, mode="serialization")
+
+
+def _tensors(scores: dict[str, np.ndarray]) -> bytes:
+    from safetensors.numpy import save
+
+    data: bytes = save({k: np.ascontiguousarray(v) for k, v in sorted(scores.items())})
+    return data
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    import io
+
+    sink = io.BytesIO()
+    frame.to_parquet(sink, index=False, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,276 @@
+"""``SklearnRecipe``: how a model is trained, without any data in it. Frozen, hashable, and named by its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from locard.data.functions import load_function
+from locard.data.records import Column, Records
+from locard.errors import DataError, SettingsError
+from locard.train.fingerprint import code_of, described, without_cores
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+Preprocess = Literal["auto", "standardise", "none"]
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """How one model is trained. ``fit`` is the definition; the same arguments give the same model."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything in it that may change the model."""
+        ...
+
+    @property
+    def probability_floor(self) -> float | None:
+        """Smallest probability that its answers can tell from zero; None where it answers with logits."""
+        ...
+
+    def fit(self, records: Records, index: np.ndarray, seed: int) -> Predictor:
+        """Train on these places of the records; returns features -> log-probabilities ``float32[rows, classes]``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SklearnRecipe:
+    """A scikit-learn estimator (or one that follows its interface), cloned and fitted for every model.
+
+    Tables are one-hot encoded (categories) and imputed and standardised (numbers) *inside* the fit, so that what a
+    model knows of the data comes from its own training records. Random states that are not set get the model's own
+    seed. ``n_jobs`` belongs to the machine, not to the recipe: every fit uses one core, and the models share the cores.
+
+    Args:
+        estimator: the dotted path of a class, or of a function that returns an estimator.
+        params: its keyword arguments.
+        preprocess: ``auto`` (tables encoded and standardised, arrays as they are), ``standardise``, or ``none``.
+        folder: where modules of the user's own are looked for first (the settings file's folder).
+
+    >>> SklearnRecipe(estimator="sklearn.tree.DecisionTreeClassifier", params={"max_depth": 3}).name
+    'DecisionTreeClassifier(max_depth=3)'
+    """
+
+    estimator: str
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    preprocess: Preprocess = "auto"
+    prototype: Any = field(default=None, compare=False, repr=False)
+    folder: str | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, estimator: Any, *, preprocess: Preprocess = "auto") -> SklearnRecipe:
+        """From an unfitted estimator object.
+
+        Raises:
+            SettingsError: it is no estimator, it has no ``predict_proba``, or a parameter whose content cannot be named.
+        """
+        from sklearn.base import clone
+
+        if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+            found = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+            raise SettingsError(
+                f"recipe: an unfitted scikit-learn classifier object is needed, found {found}. Give, for example, "
+                f"RandomForestClassifier(n_estimators=200), or a Recipe."
+            )
+        kind = type(estimator)
+        recipe = cls(
+            estimator=f"{kind.__module__}.{kind.__qualname__}",
+            params=described(estimator.get_params(deep=False)),
+            preprocess=preprocess,
+            prototype=clone(estimator),
+        )
+        recipe.check()
+        return recipe
+
+    def build(self) -> Any:
+        """A fresh, unfitted estimator.
+
+        Raises:
+            SettingsError: the path cannot be imported, the parameters do not fit, or there is no ``predict_proba``.
+        """
+        from sklearn.base import clone
+
+        if self.prototype is not None:
+            return clone(self.prototype)
+        maker = import_path(self.estimator, "target.estimator", self.folder)
+        try:
+            built = maker(**dict(self.params))
+        except Exception as wrong:  # whatever a user's own function may raise
+            raise SettingsError(
+                f"target.params: keyword arguments that {self.estimator} takes are needed, but it says: "
+                f"{type(wrong).__name__}: {wrong}. Mend target.params."
+            ) from wrong
+        return built
+
+    def check(self, *, weights: bool = False) -> None:
+        """Refuse, before any training, an estimator that cannot be audited.
+
+        Raises:
+            SettingsError: no ``fit`` or no ``predict_proba`` (classes and probabilities are what attacks read),
+                parameters that cannot be written down, or weights that its ``fit`` does not take.
+        """
+        built = self.build()
+        described(self.params)
+        if not (hasattr(built, "fit") and hasattr(built, "get_params")):
+            raise SettingsError(
+                f"target.estimator: a scikit-learn estimator with fit() is needed, found {self.estimator}. "
+                f"Name a classifier class, for example sklearn.ensemble.RandomForestClassifier."
+            )
+        if not hasattr(built, "predict_proba"):
+            raise SettingsError(
+                f"target.estimator: a classifier with predict_proba() is needed, found {self.estimator} without one. "
+                f"Choose another, or switch it on (SVC: probability = true), or wrap it in "
+                f"sklearn.calibration.CalibratedClassifierCV."
+            )
+        if weights and not _takes_weight(built):
+            raise SettingsError(
+                f"data.weight: an estimator whose fit() takes sample_weight is needed, but {self.estimator} does not. "
+                f"Leave data.weight out or choose another estimator."
+            )
+
+    @property
+    def name(self) -> str:
+        """The estimator with its parameters."""
+        inside = ", ".join(f"{k}={_short(v)}" for k, v in self.params.items() if v is not None)
+        return f"{self.estimator.rsplit('.', 1)[-1].rsplit(':', 1)[-1]}({inside if len(inside) < 80 else '...'})"
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of path, parameters (``n_jobs`` aside), preprocessing and the code behind them (see ``code_of``)."""
+        if self.prototype is not None:
+            code = code_of(type(self.prototype))
+        else:
+            code = code_of(import_path(self.estimator, "target.estimator", self.folder))
+        params = without_cores(described(self.params))
+        text = json.dumps([self.estimator, params, self.preprocess, code], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def probability_floor(self) -> float:
+        """1 / (2 x trees) for forests, whose probabilities are averages of trees; else 1e-6."""
+        model = last_step(self.build())
+        trees = getattr(model, "n_estimators", None)
+        return 1.0 / (2 * int(trees)) if _averages_trees(model) and trees else 1e-6
+
+    def fit(self, records: Records, index: np.ndarray, seed: int) -> Predictor:
+        """Train on ``records[index]``; returns features -> log-probabilities ``float32[rows, classes]``."""
+        model = self._pipeline(records.columns)
+        _seed_random_states(model, seed)
+        x, y = records.features[index], records.y[index]
+        x = x.reshape(len(x), -1)
+        if records.weight is None:
+            model.fit(x, y)
+        else:
+            model.fit(x, y, **{f"{model.steps[-1][0]}__sample_weight": records.weight[index]})
+        return _log_probabilities(model, len(records.classes))
+
+    def _pipeline(self, columns: tuple[Column, ...] | None) -> Any:
+        from sklearn.pipeline import Pipeline
+
+        estimator = self.build()
+        cores = [k for k in estimator.get_params(deep=True) if k == "n_jobs" or k.endswith("__n_jobs")]
+        estimator.set_params(**dict.fromkeys(cores, 1))
+        steps: list[tuple[str, Any]] = []
+        if columns is not None and self.preprocess != "none":
+            steps.append(("table", table_encoder(columns)))
+        elif self.preprocess == "standardise":
+            from sklearn.preprocessing import StandardScaler
+
+            steps.append(("scale", StandardScaler()))
+        return Pipeline([*steps, ("model", estimator)])
+
+
+def table_encoder(columns: tuple[Column, ...]) -> Any:
+    """Categories one-hot (a missing value is a level of its own), numbers imputed by the median and standardised."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = [i for i, c in enumerate(columns) if c.kind == "number"]
+    categories = [i for i, c in enumerate(columns) if c.kind == "category"]
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    parts = [("numbers", make_pipeline(impute, StandardScaler()), numbers), ("categories", one_hot, categories)]
+    return ColumnTransformer([p for p in parts if p[2]])
+
+
+def _log_probabilities(model: Any, classes: int) -> Predictor:
+    seen = np.asarray(model.classes_, dtype=np.int64)
+
+    def predict(features: np.ndarray) -> np.ndarray:
+        said = np.asarray(model.predict_proba(features.reshape(len(features), -1)), dtype=np.float64)
+        if said.shape != (len(features), len(seen)) or not (said >= 0).all() or said.max(initial=0) > 1 + 1e-6:
+            raise SettingsError(
+                f"target.estimator: predict_proba() must give numbers between 0 and 1 of shape "
+                f"{(len(features), len(seen))}, found shape {said.shape} with values from {said.min(initial=0):g} to "
+                f"{said.max(initial=0):g}. Mend the estimator, or choose another."
+            )
+        p = np.zeros((len(features), classes), dtype=np.float64)
+        p[:, seen] = np.minimum(said, 1.0)
+        with np.errstate(divide="ignore"):
+            return np.log(p).astype(np.float32)
+
+    return predict
+
+
+def last_step(estimator: Any) -> Any:
+    """The classifier itself, where it stands at the end of pipelines."""
+    while hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def import_path(path: str, where: str, folder: str | Path | None = None) -> Any:
+    """The object at ``package.module.Name`` or ``module:Name``, looked for in ``folder`` first, where one is given.
+
+    Raises:
+        SettingsError: it cannot be imported.
+    """
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+            raise ImportError("not of the form package.module.Name or module:Name")
+        if folder is not None:
+            return load_function(f"{module}:{name}", folder)
+        return getattr(importlib.import_module(module), name)
+    except DataError as wrong:
+        raise SettingsError([p.replace("data.source", where) for p in wrong.problems]) from wrong
+    except Exception as missing:  # importing runs whatever is in the module
+        raise SettingsError(
+            f"{where}: a path that can be imported is needed, such as sklearn.ensemble.RandomForestClassifier, found "
+            f"{path!r} ({type(missing).__name__}: {missing}). Check the spelling, or install the package."
+        ) from missing
+
+
+def _averages_trees(model: Any) -> bool:
+    kind = type(model).__name__
+    if kind == "BaggingClassifier":
+        return model.estimator is None or "Tree" in type(model.estimator).__name__
+    return "Forest" in kind or "ExtraTrees" in kind
+
+
+def _seed_random_states(model: Any, seed: int) -> None:
+    open_states = [k for k, v in model.get_params(deep=True).items() if k.endswith("random_state") and v is None]
+    model.set_params(**dict.fromkeys(sorted(open_states), seed))
+
+
+def _takes_weight(estimator: Any) -> bool:
+    return "sample_weight" in inspect.signature(estimator.fit).parameters
+
+
+def _short(value: Any) -> str:
+    return value.get("class", "...").rsplit(".", 1)[-1] if isinstance(value, dict) and "class" in value else repr(value)

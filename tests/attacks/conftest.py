@@ -1,0 +1,142 @@
+"""Small worlds of models whose leak is known, and a plain AUC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from locard.data.records import Records
+from locard.observe.observations import ArrayReader, Observations
+from locard.observe.references import Population, ReferencePool, References
+from locard.observe.target import Target
+from locard.types import Access
+
+
+@dataclass(frozen=True)
+class World:
+    """Model 0 is the target and model 1 its partner; the others are references."""
+
+    records: Records
+    logits: np.ndarray  # float32[models, records, queries, classes]
+    member: np.ndarray  # bool[models, records]
+    population_logits: np.ndarray  # float32[models, population, queries, classes]
+    population_y: np.ndarray
+    thin_seed: int | None = None
+
+    @property
+    def y(self) -> np.ndarray:
+        return self.records.y
+
+    @property
+    def truth(self) -> np.ndarray:
+        return self.member[0]
+
+    def target(self, **settings: Any) -> Target:
+        return Target(Observations(ArrayReader(self.logits), self.y), 0, **settings)
+
+    def references(self) -> References:
+        pool = ReferencePool(Observations(ArrayReader(self.logits), self.y), self.member)
+        if self.thin_seed is None:
+            return References(pool, np.arange(len(self.member))).without([0, 1])
+        view = References(pool, np.arange(len(self.member))).without([0])
+        return view.thinned(np.random.default_rng(self.thin_seed))
+
+    def population(self) -> Population | None:
+        models, count = self.population_logits.shape[:2]
+        if not count:
+            return None
+        observations = Observations(ArrayReader(self.population_logits), self.population_y)
+        pool = ReferencePool(observations, np.zeros((models, count), dtype=bool))
+        return Population(
+            self.population_y, Target(observations, 0), References(pool, np.arange(models)).without([0, 1])
+        )
+
+    def score(self, attack: Any, access: Access = Access.LOGITS) -> np.ndarray:
+        rng = np.random.default_rng(11)
+        return attack.score(
+            self.target(access=access), self.records, self.references(), population=self.population(), rng=rng
+        )
+
+
+def pairs_mask(models: int, records: int, rng: np.random.Generator) -> np.ndarray:
+    first = rng.random((models // 2, records)) < 0.5
+    return np.stack([first, ~first], axis=1).reshape(models, records)
+
+
+def balanced_mask(models: int, records: int, rng: np.random.Generator) -> np.ndarray:
+    """Every record in exactly half of the models, no pairs: what users bring."""
+    return np.argsort(rng.random((models, records)), axis=0) < models // 2
+
+
+def make_world(
+    *,
+    models: int = 8,
+    records: int = 20,
+    classes: int = 3,
+    queries: int = 1,
+    population: int = 9,
+    leak: float = 0.0,
+    design: str = "pairs",
+    seed: int = 0,
+) -> World:
+    """Records of unequal difficulty and noise; ``leak`` is added to the true logit of members."""
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(classes), rng.integers(classes, size=max(records - classes, 0))])[:records]
+    member = (pairs_mask if design == "pairs" else balanced_mask)(models, records, rng)
+
+    def outputs(labels: np.ndarray, held: np.ndarray) -> np.ndarray:
+        n = len(labels)
+        difficulty, noise = rng.normal(1.0, 2.0, size=(n, 1, 1)), np.exp(rng.normal(0.0, 0.5, size=(n, 1, 1)))
+        z = rng.normal(size=(models, n, queries, classes)) * noise
+        own = np.arange(classes) == labels[:, None, None]
+        z += own * (difficulty + leak * noise * held[:, :, None, None])
+        z[:, ::2] = np.round(z[:, ::2] * 2) / 2  # half of the records answer on a coarse grid, as forests do
+        return z.astype(np.float32)
+
+    logits = outputs(y, member)
+    other_y = rng.integers(classes, size=population)
+    other = outputs(other_y, np.zeros((models, population), dtype=bool))
+    for array in (logits, member, other, other_y):
+        array.flags.writeable = False
+    ids = [f"r{i}" for i in rng.permutation(records)]
+    made = Records(ids=ids, features=np.zeros((records, 1)), labels=y)
+    return World(made, logits, member, other, other_y, None if design == "pairs" else seed)
+
+
+def auc_of(scores: np.ndarray, member: np.ndarray) -> float:
+    """Mann-Whitney, ties one half."""
+    ranks, n1 = rankdata(scores), int(member.sum())
+    return float((ranks[member].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(member) - n1)))
+
+
+@pytest.fixture(scope="session")
+def world() -> Callable[..., World]:
+    return make_world
+
+
+@pytest.fixture(scope="session")
+def auc() -> Callable[[np.ndarray, np.ndarray], float]:
+    return auc_of
+
+
+def shifted_world(delta: float, *, models: int, records: int, spread: float = 0.0, seed: int = 1) -> World:
+    """Binary models whose scaled logit is N(difficulty, 1) without a record and N(difficulty + delta, 1) with it."""
+    rng = np.random.default_rng(seed)
+    member = pairs_mask(models, records, rng)
+    phi = rng.normal(size=(models, records)) + delta * member + spread * rng.normal(size=records) + 1.0
+    logits = np.stack([np.zeros_like(phi), phi], axis=-1)[:, :, None, :].astype(np.float32)
+    y = np.ones(records, dtype=np.int64)
+    y[0] = 0  # Records want two classes; the first record is left out by those who compare with theory
+    made = Records(ids=np.arange(records), features=np.zeros((records, 1)), labels=y)
+    nobody = np.zeros((models, 0, 1, 2), dtype=np.float32)
+    return World(made, logits, member, nobody, np.zeros(0, dtype=np.int64))
+
+
+@pytest.fixture(scope="session")
+def shifted() -> Callable[..., World]:
+    return shifted_world
