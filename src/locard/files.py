@@ -35,6 +35,31 @@ def write_file(path: Path, data: bytes) -> None:
         raise
 
 
+def make_folder(path: Path) -> Path:
+    """The folder, made with its parents where it is not there.
+
+    Raises:
+        RunStopped: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise cannot_write(path, 0, problem) from problem
+    return path
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        RunStopped: the folder cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as problem:
+        raise cannot_write(path, 0, problem) from problem
+
+
 def cannot_write(path: Path, size: int, problem: OSError) -> RunStopped:
     """The message for a file that could not be written."""
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):

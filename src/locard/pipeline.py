@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from locard.assess.assemble import Case, assess
-from locard.assess.choose import build_attacks, runnable
-from locard.assess.released import Answers, Released, ask, assess_released
+from locard.assess.choose import as_settings, build_attacks, runnable
+from locard.assess.released import Answers, Released, ask, assess_released, need_both_sides
 from locard.assess.scoring import Audited
+from locard.check import Problems
 from locard.data.records import Records
 from locard.errors import DataError
 from locard.observe.models import load_model
@@ -25,7 +26,7 @@ from locard.run.backend import LocalBackend
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
-from locard.settings import Settings, make_settings
+from locard.settings import AttackSettings, Settings, make_settings
 from locard.train.jobs import Job, Training, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import StoreReader
@@ -35,7 +36,8 @@ def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
     """One audit, from a prepared case to a finished run folder. Run again, it skips what is finished."""
     records, split, plan = prepared.records, prepared.split, prepared.plan
     with RunFolder(out) as folder:
-        folder.begin(prepared.settings.model_dump(mode="json", exclude_none=True), plan, describe(prepared))
+        tree = prepared.settings.model_dump(mode="json", exclude_none=True)
+        folder.begin(tree, plan, describe(prepared), prepared.base)
         jobs = plan_jobs(prepared.recipe, records, plan, split.population, prepared.seed)
         work = Training(prepared.recipe, records, split.audited, split.population, folder.store)
         train_missing(work, jobs, folder, LocalBackend(prepared.settings.compute.workers), watch)
@@ -124,28 +126,44 @@ def audit(
     >>> result.summary.target.pairs, len(result.records)
     (4, 455)
     """
-    given = None if attacks is None else list(attacks)
     tree: dict[str, Any] = {"name": "audit", "seed": seed, "data": {"source": "records in memory"}}
-    tree["references"] = {"models": models}
+    tree |= {"references": {"models": models}, "target": {}}
+    if attacks is not None:
+        tree["attack"] = [a if isinstance(a, str | Mapping) else as_settings(a) for a in attacks]
     for name, section in sections.items():
         tree[name] = tree.get(name, {}) | dict(section) if isinstance(section, Mapping) else section
-    if given is not None and all(isinstance(a, str | Mapping) for a in given):
-        tree["attack"] = given
-    settings = make_settings(tree)
-    built = build_attacks(list(settings.attack) if given is None or "attack" in tree else given)
-    used: Recipe = (
-        recipe if isinstance(recipe, Recipe) else SklearnRecipe.of(recipe, preprocess=settings.target.preprocess)
-    )
-    if isinstance(used, SklearnRecipe):
-        used.check(weights=records.weight is not None)
+    problems = Problems()
+    with problems.gather():
+        used = _recipe(recipe, tree["target"].get("preprocess", "auto"), weights=records.weight is not None)
+        tree["target"] |= _written_down(used)
+    with problems.gather():
+        settings = make_settings(tree)
+        given = list(settings.attack) if attacks is None else list(attacks)
+        built = build_attacks([AttackSettings(**a) if isinstance(a, Mapping) else a for a in given])
     model = None
     if released is not None:
-        model = (load_model(released[0], base=Path()), [str(i) for i in released[1]])
+        with problems.gather():
+            model = (load_model(released[0], base=Path()), [str(i) for i in released[1]])
+    problems.settle()
     prepared = prepare_records(settings, records, used, built, released=model)
     if out is not None:
         return run_audit(prepared, Path(out), watch or Watch())
     with tempfile.TemporaryDirectory(prefix="locard-") as folder:
         return run_audit(prepared, Path(folder), watch or Watch())
+
+
+def _recipe(recipe: Any, preprocess: Any, *, weights: bool) -> Recipe:
+    used: Recipe = recipe if isinstance(recipe, Recipe) else SklearnRecipe.of(recipe, preprocess=preprocess)
+    if isinstance(used, SklearnRecipe):
+        used.check(weights=weights)
+    return used
+
+
+def _written_down(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as the section ``target`` of the settings."""
+    if not isinstance(recipe, SklearnRecipe):
+        return {"estimator": recipe.name}
+    return {"estimator": recipe.estimator, "params": dict(recipe.params), "preprocess": recipe.preprocess}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,42 +203,31 @@ def audit_saved(
         DataError: arrays that do not fit together.
     """
     array = as_logits(logits, probabilities, models=True)
-    names = list(range(array.shape[1])) if ids is None else list(ids)
-    if len(names) != array.shape[1] or len(labels) != array.shape[1]:
-        raise DataError(
-            f"ids, labels: {array.shape[1]} of each are needed (one a record observed), found {len(names)} ids and "
-            f"{len(labels)} labels. Check that the files belong together."
-        )
-    records = Records(
-        ids=names,
-        features=np.zeros((len(names), 0)),
-        labels=labels,
-        known_classes=_classes_of_columns(np.asarray(labels), array.shape[-1]),
-    )
-    plan = from_mask(np.asarray(member).astype(bool), pairs=pairs)
-    chosen_settings = make_settings(
-        {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
-    )
+    kind = "logits" if probabilities is None else "probabilities"
+    problems = Problems()
+    with problems.gather():
+        records = _saved_records(array.shape, ids, labels)
+    with problems.gather():
+        plan = from_mask(_of_shape("member", np.asarray(member), array.shape[:2]), pairs=pairs)
+    with problems.gather():
+        tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
+        chosen_settings = make_settings(tree)
+        built = build_attacks(list(chosen_settings.attack))
+    if target is not None:
+        with problems.gather():
+            said = as_logits(**{kind: target.outputs}, models=False)[0]
+            extra = _of_shape("target", said, array.shape[1:])
+            inside = _mask_of_target(target.member, array.shape[1])
+    problems.settle(DataError)
     floor = DEFAULT_FLOOR if probabilities is not None else None
     observations = Observations(ArrayReader(array), records.y, probability_floor=floor)
-    chosen = runnable(build_attacks(list(chosen_settings.attack)), plan, 0)
+    chosen = runnable(built, plan, 0)
     seed = Seed(chosen_settings.seed)
 
     def released(audited: Audited) -> Released:
-        assert target is not None  # only called where there is one
-        extra = as_logits(
-            target.outputs if probabilities is None else None,
-            None if probabilities is None else target.outputs,
-            models=False,
-        )[0]
-        if extra.shape != array.shape[1:] or target.member.shape != (len(names),):
-            raise DataError(
-                f"target: outputs of shape {array.shape[1:]} and a mask of {len(names)} are needed, like the models' "
-                f"own, found {extra.shape} and {target.member.shape}. Check that the files belong together."
-            )
         nothing = np.zeros(0, dtype=np.int64)
         answers = Answers("saved target", extra, nothing, None, None)
-        return assess_released(answers, target.member, chosen.attacks, audited, None, chosen_settings.measure)
+        return assess_released(answers, inside, chosen.attacks, audited, None, chosen_settings.measure)
 
     case = Case(
         settings=chosen_settings,
@@ -233,6 +240,37 @@ def audit_saved(
         progress=(watch or Watch()).progress,
     )
     return assess(Audited(records, plan, observations, None, seed), case)
+
+
+def _saved_records(shape: tuple[int, ...], ids: Sequence[Any] | None, labels: Any) -> Records:
+    """Records without features: what is known of them is their ids and labels."""
+    count, columns = shape[1], shape[-1]
+    names = list(range(count)) if ids is None else list(ids)
+    given = np.asarray(labels)
+    if given.ndim != 1 or not len(names) == len(given) == count:
+        raise DataError(
+            f"ids, labels: {count} of each are needed (one a record observed), found {len(names)} ids and labels of "
+            f"shape {given.shape}. Check that the files belong together."
+        )
+    classes = _classes_of_columns(given, columns)
+    return Records(ids=names, features=np.zeros((count, 0)), labels=labels, known_classes=classes)
+
+
+def _of_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape != shape:
+        raise DataError(
+            f"{name}: an array of shape {shape} is needed, like the models' outputs, found {array.shape}. Check that "
+            f"the files belong together."
+        )
+    return array
+
+
+def _mask_of_target(member: Any, records: int) -> np.ndarray:
+    mask = _of_shape("target member", np.asarray(member), (records,))
+    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
+        raise DataError("target member: True and False (or 1 and 0) are needed, found others. Save a bool array.")
+    need_both_sides(mask.astype(bool), "among the records observed")
+    return mask.astype(bool)
 
 
 def _classes_of_columns(labels: np.ndarray, columns: int) -> np.ndarray:

@@ -41,6 +41,7 @@ class Prepared:
     released: tuple[ReleasedModel, np.ndarray] | None
     duplicates: Duplicates | None
     redraw: Callable[[Seed], Plan]
+    base: Path
 
     @property
     def seed(self) -> Seed:
@@ -57,13 +58,14 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     """
     problems = Problems()
     records: Records | None = None
+    target = settings.target
     recipe = SklearnRecipe(
-        estimator=settings.target.estimator, params=settings.target.params, preprocess=settings.target.preprocess
+        estimator=target.estimator, params=target.params, preprocess=target.preprocess, folder=str(base.resolve())
     )
     with problems.gather():
         records = load_source(**settings.data.model_dump(exclude={"pool", "population"}), base_dir=base)
     with problems.gather():
-        recipe.check(weights=settings.data.weight is not None)
+        recipe.check(weights=records is not None and records.weight is not None)
     with problems.gather():
         check_design(settings)
     built: list[tuple[str, Attack]] = []
@@ -78,7 +80,8 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     problems.settle()
     if records is None:
         raise SettingsError("data.source: no records could be loaded.")
-    return prepare_records(settings, records, recipe, built, released=None if released is None else (released, ids))
+    asked = None if released is None else (released, ids)
+    return prepare_records(settings, records, recipe, built, released=asked, base=base)
 
 
 def prepare_records(
@@ -88,8 +91,9 @@ def prepare_records(
     built: list[tuple[str, Attack]],
     *,
     released: tuple[ReleasedModel, list[str]] | None = None,
+    base: Path = Path(),
 ) -> Prepared:
-    """The same from objects in memory.
+    """The same from objects in memory; ``base`` is where the settings' relative paths start.
 
     Raises:
         SettingsError: everything that is wrong.
@@ -120,7 +124,7 @@ def prepare_records(
     plan = redraw(seed.child("plan"))
     _check_classes(plan, records)
     chosen = runnable(built, plan, len(split.population))
-    return Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw)
+    return Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw, base)
 
 
 def check_design(settings: Settings) -> None:

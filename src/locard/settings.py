@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from locard.errors import SettingsError
+from locard.settings_messages import sentence
 
 DEFAULT_ATTACKS = ("lira", "rmia", "attack_r", "calibrated", "mentr", "loss")
 
@@ -88,7 +92,10 @@ class PolicySettings(Section):
             except ValueError:
                 inside = False
             if not inside or not 0 < limit <= 1:
-                raise ValueError(f"FPR and limit must be rates between 0 and 1, found {fpr!r} = {limit}")
+                raise ValueError(
+                    f"rates between 0 and 1 are needed, for the FPR and for its limit, found {fpr!r} = {limit:g}. "
+                    f'Write, for example, max_tpr = {{ "0.001" = 0.01 }}.'
+                )
         return value
 
     @property
@@ -123,7 +130,19 @@ class MeasureSettings(Section):
     @classmethod
     def _inside(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not value or any(not 0 < f < 1 for f in value) or len(set(value)) < len(value):
-            raise ValueError(f"distinct rates between 0 and 1 are needed, found {list(value)}")
+            raise ValueError(
+                f"distinct rates between 0 and 1 are needed, found {list(value)}. Write, for example, [0.01, 0.001]."
+            )
+        return value
+
+    @field_validator("priors")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < p < 1 for p in value) or len(set(value)) < len(value):
+            raise ValueError(
+                f"distinct shares of members between 0 and 1 are needed, found {list(value)}. Write, for example, "
+                f"[0.5, 0.01]."
+            )
         return value
 
 
@@ -163,15 +182,12 @@ class Settings(Section):
     @field_validator("attack", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            return [{"name": v} if isinstance(v, str) else v for v in value]
-        return value
-
-    @model_validator(mode="after")
-    def _fits(self) -> Settings:
-        if not self.attack:
-            raise ValueError("attack: at least one is needed; the first is the headline")
-        return self
+        items = [value] if isinstance(value, str | Mapping) else value
+        if not isinstance(items, Sequence):
+            raise ValueError(f'attacks are needed, found {items!r}. Write [[attack]] and below it name = "lira".')
+        if not items:
+            raise ValueError("at least one attack is needed, found none. The first one is the headline.")
+        return [{"name": v} if isinstance(v, str) else v for v in items]
 
     def without_compute(self) -> dict[str, Any]:
         """Everything that may change the result, as plain values."""
@@ -184,6 +200,15 @@ def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         SettingsError: all problems at once: unreadable file, unknown keys (with the nearest known one), wrong values.
     """
+    return make_settings(read_tree(path, overrides))
+
+
+def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The plain values of a TOML file with ``--set`` values put in, before anything is checked.
+
+    Raises:
+        SettingsError: the file cannot be read, or an override has no place.
+    """
     path = Path(path)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -193,7 +218,7 @@ def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(f"A settings file is needed, but {path} does not exist.{hint}") from missing
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as broken:
         raise SettingsError(f"A TOML file is needed, but {path} cannot be read: {broken}. Mend that line.") from broken
-    return make_settings(apply_overrides(tree, overrides))
+    return apply_overrides(tree, overrides)
 
 
 def make_settings(tree: Mapping[str, Any]) -> Settings:
@@ -205,24 +230,31 @@ def make_settings(tree: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(dict(tree))
     except ValidationError as wrong:
-        raise SettingsError([_sentence(e) for e in wrong.errors()]) from wrong
+        raise SettingsError([sentence(e, Settings) for e in wrong.errors()]) from wrong
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The tree with ``--set`` values put in; list items by name, or by index.
+    """The tree with ``--set`` values put in; list items by name, or by index. Keys with dots stand in quotes.
+
+    Raises:
+        SettingsError: overrides that are no ``section.field=value``, or that have no place; all of them.
 
     >>> apply_overrides({"attack": [{"name": "lira"}]}, ["attack.lira.offline=true", "seed=3"])
     {'attack': [{'name': 'lira', 'offline': True}], 'seed': 3}
     """
-    out: dict[str, Any] = json.loads(json.dumps(dict(tree)))
-    problems = []
+    out: dict[str, Any] = copy.deepcopy(dict(tree))
+    if isinstance(out.get("attack"), list):
+        out["attack"] = [{"name": a} if isinstance(a, str) else a for a in out["attack"]]
+    problems: list[str] = []
     for text in overrides:
         key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            problems.append(f"--set: section.field=value is needed, found {text!r}.")
-            continue
         try:
-            _put(out, key.strip().split("."), _value(value.strip()))
+            path = _path(key.strip())
+            if not equals or not path:
+                raise SettingsError(f"--set: section.field=value is needed, found {text!r}. Example: --set seed=3")
+            if path[0] == "attack" and len(path) > 1 and "attack" not in out:
+                out["attack"] = [{"name": name} for name in DEFAULT_ATTACKS]
+            _put(out, path, _value(value.strip()))
         except SettingsError as wrong:
             problems += wrong.problems
     if problems:
@@ -265,7 +297,11 @@ def _toml(value: Any) -> str:
         return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items() if v is not None) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return json.dumps("null" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(text: str) -> Any:
@@ -273,6 +309,21 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text  # a bare word is a text
+
+
+def _path(key: str) -> list[str]:
+    """The steps of ``section.field``; a step in quotes may hold dots, and so may an FPR of ``policy.max_tpr``."""
+    try:
+        node: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return []
+    steps: list[str] = []
+    while isinstance(node, dict):
+        (step, node), *_ = node.items()
+        steps.append(step)
+    if steps[:2] == ["policy", "max_tpr"] and len(steps) > 3:
+        return [*steps[:2], ".".join(steps[2:])]
+    return steps
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
@@ -296,30 +347,3 @@ def _item(items: list[Any], step: str, where: str) -> Any:
     names = [str(i.get("name")) for i in items if isinstance(i, dict)]
     what = f"{len(named)} are called {step!r}: use its index" if named else f"none is called {step!r}"
     raise SettingsError(f"--set {where}: one list item is needed, but {what} (there are: {', '.join(names)}).")
-
-
-def _sentence(error: Any) -> str:
-    where = ".".join(str(p) for p in error["loc"]) or "settings"
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}."
-        return f"{where}: no such key; {hint}"
-    if error["type"] == "missing":
-        return f"{where}: needed, but not given."
-    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower()}{message[1:]}{found}."
-
-
-def _known_keys(path: Sequence[str | int]) -> list[str]:
-    node: Any = Settings
-    for step in path:
-        field = node.model_fields.get(str(step)) if hasattr(node, "model_fields") else None
-        if field is None:
-            continue
-        options = [
-            a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(a, "model_fields")
-        ]
-        node = options[0] if options else node
-    return list(node.model_fields)

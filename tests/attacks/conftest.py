@@ -81,10 +81,14 @@ def make_world(
     queries: int = 1,
     population: int = 9,
     leak: float = 0.0,
+    null: bool = False,
     design: str = "pairs",
     seed: int = 0,
 ) -> World:
-    """Records of unequal difficulty and noise; ``leak`` is added to the true logit of members."""
+    """Records of unequal difficulty and noise; ``leak`` noise units are added to the true logit of members.
+
+    ``null``: the references leak, the target does not.
+    """
     rng = np.random.default_rng(seed)
     y = np.concatenate([np.arange(classes), rng.integers(classes, size=max(records - classes, 0))])[:records]
     member = (pairs_mask if design == "pairs" else balanced_mask)(models, records, rng)
@@ -94,7 +98,8 @@ def make_world(
         difficulty, noise = rng.normal(1.0, 2.0, size=(n, 1, 1)), np.exp(rng.normal(0.0, 0.5, size=(n, 1, 1)))
         z = rng.normal(size=(models, n, queries, classes)) * noise
         own = np.arange(classes) == labels[:, None, None]
-        z += own * (difficulty + leak * noise * held[:, :, None, None])
+        leaking = held & (np.arange(models) > 0)[:, None] if null else held
+        z += own * (difficulty + leak * noise * leaking[:, :, None, None])
         z[:, ::2] = np.round(z[:, ::2] * 2) / 2  # half of the records answer on a coarse grid, as forests do
         return z.astype(np.float32)
 
@@ -140,3 +145,52 @@ def shifted_world(delta: float, *, models: int, records: int, spread: float = 0.
 @pytest.fixture(scope="session")
 def shifted() -> Callable[..., World]:
     return shifted_world
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """The slow one: exponentials of float64 logits over their sum."""
+    z = logits.astype(np.float64) / temperature
+    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """One world's outputs as plain numbers, for definitions written as loops."""
+
+    world: World
+
+    @property
+    def queries(self) -> range:
+        return range(self.world.logits.shape[2])
+
+    def p(self, model: int, record: int, query: int, temperature: float = 1.0) -> np.ndarray:
+        return softmax(self.world.logits[model, record, query], temperature)
+
+    def own(self, model: int, record: int, query: int, temperature: float = 1.0) -> float:
+        return float(self.p(model, record, query, temperature)[self.world.y[record]])
+
+    def phi(self, model: int, record: int, query: int) -> float:
+        z, y = self.world.logits[model, record, query].astype(np.float64), self.world.y[record]
+        return float(z[y] - np.log(np.sum(np.exp(np.delete(z, y)))))
+
+    def sides(self, record: int) -> tuple[list[int], list[int]]:
+        """Reference models that hold the record, and those that do not."""
+        references = range(2, len(self.world.member))
+        inside = [k for k in references if self.world.member[k, record]]
+        return inside, [k for k in references if k not in inside]
+
+    def scores(self, formula: Callable[[int, int], float]) -> np.ndarray:
+        """``formula(record, query)`` averaged over queries."""
+        return np.array([np.mean([formula(r, q) for q in self.queries]) for r in range(len(self.world.y))])
+
+
+@pytest.fixture(scope="session")
+def slow() -> Callable[[World], Slow]:
+    return Slow
+
+
+@pytest.fixture(scope="session")
+def bound() -> Callable[..., float]:
+    """Five standard errors of an AUC over this many records, half of them members: flake 6e-7."""
+    return lambda records: 5 * float(np.sqrt(1 / (3 * records)))

@@ -76,7 +76,7 @@ def check(r: Records, near) -> None:
 @settings(max_examples=120, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 7), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_tables_agree_with_the_definition(n, d, kinds, seed):
-    """Planted bugs: categories may differ too, the tolerance without its standard deviation, one unit linked."""
+    """Planted bugs: the tolerance without its standard deviation, one unit linked."""
     rng = np.random.default_rng(seed)
     x = rng.integers(0, kinds + 1, size=(n, d)).astype(float)
     x[:, -1] = np.round(rng.normal(size=n), 1)
@@ -153,6 +153,17 @@ def test_one_unit_is_no_surprise_but_counted():
     found = near_duplicates(records(x, unit=["a", "a", "b", "c", "d", "d"]))
     assert (found.exact_groups, found.exact_records, found.same_unit_groups) == (1, 2, 2)
     assert found.group.tolist() == [-1, -1, 0, 0, -1, -1]
+
+
+def test_neighbouring_codes_of_a_category_are_not_near():
+    """Planted bug: codes of categories compared like numbers."""
+    codes = np.arange(60.0)
+    x = np.c_[codes, np.zeros((60, 2)), np.full(60, np.nan)]
+    kinds = ["category", "number", "number", "number"]
+    columns = tuple(Column(f"c{j}", k, tuple(map(str, range(60))) if j == 0 else ()) for j, k in enumerate(kinds))
+    assert near_duplicates(records(x, columns=columns)).near_pairs == 0
+    numbers = tuple(Column(c.name, "number") for c in columns)
+    assert near_duplicates(records(x, columns=numbers)).near_pairs == 59
 
 
 def test_minus_zero_is_zero_and_missing_is_missing():

@@ -332,12 +332,16 @@ class Shape:
     released: bool = False
     duplicates: bool = True
     failed: bool = False
+    epsilon: bool = False
     outcome: str = "fail"
 
 
 def build(shape: Shape) -> AuditResult:
     rng, n = np.random.default_rng(5), shape.n
     parts = [_attack(spec, n // 2, headline=i == 0) for i, spec in enumerate(ATTACKS[: shape.attacks])]
+    if shape.epsilon:
+        bound = Number(value=1.23456, low=1.23456, confidence=0.95, method="lower bound, all thresholds paid", n=n)
+        parts[0] = parts[0].model_copy(update={"epsilon": bound})
     labels = [a.label for a in parts]
     frame = _records(shape, labels, rng)
     member = rng.random((4, n)) < 0.5

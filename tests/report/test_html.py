@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "whole": {},
     "nothing named": {"exposed": 0, "outcome": "pass"},
     "by unit": {"by_unit": True, "outcome": "inconclusive"},
-    "released": {"released": True, "failed": True},
+    "released": {"released": True, "failed": True, "epsilon": True},
     "small, one attack": {"n": 300, "attacks": 1, "exposed": 2, "outcome": "none", "duplicates": False},
 }
 
@@ -183,6 +183,12 @@ def test_what_is_undefined_says_so_with_its_reason_and_is_never_zero(seen: Page)
     assert "(a) 5000 non-members of one target cannot show FPR 0.0001" in page.text
     assert "not resolvable: not resolvable" not in page.text
     assert "No lower bound on ε is stated for any attack: a plan of pairs" in page.text
+
+
+def test_a_lower_bound_is_printed_as_one(make_result: Make) -> None:
+    page = Page(report_html(make_result(epsilon=True)))
+    assert [row[-1] for row in page.tables["attacks"][1:3]] == ["≥ 1.235", "not stated (c)"]
+    assert "ε is a lower bound" in page.text
 
 
 def test_a_failed_control_is_said_before_any_number(make_result: Make) -> None:

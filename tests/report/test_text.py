@@ -5,7 +5,7 @@ import re
 import pytest
 
 from locard.errors import SettingsError
-from locard.report.text import record_text, summary_text
+from locard.report.text import record_rows, record_text, summary_text
 from locard.result import AuditResult
 
 from .conftest import Make
@@ -106,3 +106,13 @@ def test_records_without_hits_or_scores_are_said_not_guessed(result: AuditResult
     text = record_text(AuditResult(result.summary, frame, {}), "patient-000033")
     assert "Hits       not measured with this number of pairs" in text
     assert "p = – (found in at most 1 of 10 retrainings)" in text
+
+
+def test_record_rows_are_the_rows_of_the_table(make_result: Make) -> None:
+    by_unit = make_result(by_unit=True)
+    assert record_rows(by_unit, "patient-000034")["id"].tolist() == [
+        "patient-000033",
+        "patient-000034",
+        "patient-000035",
+    ]
+    assert record_rows(make_result(), "patient-000034")["id"].tolist() == ["patient-000034"]

@@ -1,4 +1,4 @@
-"""Honest coverage: every repetition draws new memberships and new models for all pairs, then attacks leave-one-pair-out.
+"""Honest coverage: every repetition draws new memberships and models for all pairs, then attacks leave-one-pair-out.
 
 Resampling one fixed table could not see that pairs share their references. The attacks are written out in a few lines
 of numpy: what is tested is the interval over pairs, not an attack.
@@ -110,7 +110,7 @@ def test_null_auc_is_covered_in_other_worlds(world, attack):
 
 @pytest.mark.parametrize(("attack", "factor"), [("loss", REFERENCE_FREE), ("offline", OUT_ONLY), ("online", LEARNT)])
 def test_a_leak_is_covered(attack, factor):
-    """1,000 repetitions, truth = mean of 2,000 others, one record in ten leaking: lower limit .92 (flakes 2e-5 at .95)."""
+    """1,000 repetitions, truth = mean of 2,000 others, one record in ten leaks: limit .92 (flakes 2e-5 at .95)."""
     rng = np.random.default_rng(104)
     truth = np.mean([pair_aucs(rng, 8, 200, "leak", attack).mean() for _ in range(2_000)])
     assert truth > 0.53
@@ -118,7 +118,7 @@ def test_a_leak_is_covered(attack, factor):
 
 
 def test_twins_that_move_together_need_the_pair_as_unit():
-    """Noise from who else is in: the two AUCs of a pair correlate above .5 and an interval over models covers .8 or less.
+    """Noise from who else is in: the two AUCs of a pair correlate above .5; over models covers .85.
 
     500 repetitions, over pairs >= .90 (flakes below 1e-4 at .95); over models must fall below .90.
     """
@@ -130,7 +130,7 @@ def test_twins_that_move_together_need_the_pair_as_unit():
 
 
 def null_target_auc(rng, models, *, drop_partner):
-    """Mean AUC of targets that leak nothing, by the ratio to the mean of *leaking* references (RMIA and BASE, online)."""
+    """Mean AUC of targets that leak nothing, by the ratio to the mean of *leaking* references (as RMIA and BASE)."""
     member = coin_pairs(rng, models // 2, 200)
     reference = 1 / (1 + np.exp(-(rng.normal(size=member.shape) + 2.0 * member)))
     target = 1 / (1 + np.exp(-rng.normal(size=member.shape)))
@@ -174,7 +174,7 @@ def _plans(rng, draws, pairs, records):
 
 
 def _redrawn(runs, pairs, records, seed):
-    """How often a redrawn plan rejects at 5 %: largest of three attacks; and online alone with its scores held fixed."""
+    """How often 5 % tests reject: the largest of three attacks, redrawn; online alone with its scores held fixed."""
     rng = np.random.default_rng(seed)
     right = fixed = 0
     for _ in range(runs):

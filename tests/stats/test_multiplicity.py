@@ -83,7 +83,7 @@ def test_benjamini_hochberg_all_null_and_mixed():
 
 
 def test_holm_bounds_the_number_of_true_effects_from_below():
-    """1,000 runs with 5 true effects among 100: more rejections than 5 in at most 2.5 % + 4 sd. Planted: BH (24 %)."""
+    """1,000 runs with 5 true effects among 100: more rejections than 5 in at most 2.5 % + 4 sd. Planted: BH (13 %)."""
     rng = np.random.default_rng(51)
     wrong = 0
     for _ in range(1_000):
@@ -102,7 +102,10 @@ def test_permutation_p_is_its_definition():
 
 
 def test_permutation_p_is_uniform_on_its_grid_with_ties_and_n_50():
-    """PEERS 1: 4,000 null tests with 19 draws: P(p <= .05) <= .05 + 4 sd. Planted: without the "+1" (.097 and zeros)."""
+    """PEERS 1: 4,000 null tests with 19 draws: P(p <= .05) <= .05 + 4 sd, and never below 1 in 20.
+
+    Planted: without the "+1" (p = 0), and ">" for ">=" (.067, from ties).
+    """
     rng = np.random.default_rng(52)
     draws = rng.integers(0, 50, size=(4_000, 20)).astype(float)
     p = np.array([permutation_p(row[0], row[1:]) for row in draws])

@@ -141,7 +141,7 @@ def test_grades_follow_the_records_in_any_order():
 
 
 def test_null_records_are_exposed_in_fewer_than_one_run_in_twenty():
-    """200 runs, membership does nothing and nothing is found: P(any name) <= .05 + 4 se. Planted: p = min for max (1.0)."""
+    """200 runs, membership does nothing, hits at exactly 1 in 10: P(any name) <= .05 + 4 se. Planted: p for q (.6)."""
     rng = np.random.default_rng(44)
     wrong = 0
     for _ in range(200):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, cast
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
+from locard.attacks import ATTACKS
 from locard.attacks import attack as build_attack
 from locard.attacks.protocol import Attack
 from locard.check import Problems
-from locard.errors import NotEnoughReferences
+from locard.errors import NotEnoughReferences, SettingsError
 from locard.plan.plan import Plan
 from locard.result import NotRun
 from locard.settings import AttackSettings
@@ -34,7 +35,7 @@ def build_attacks(wanted: tuple[AttackSettings, ...] | list[Any]) -> list[tuple[
     """Attack objects from settings (or objects as they are), every problem told at once.
 
     Raises:
-        SettingsError: unknown names or settings.
+        SettingsError: unknown names or settings, or objects that are no attack.
     """
     problems = Problems()
     built: list[tuple[str, Attack]] = []
@@ -45,7 +46,7 @@ def build_attacks(wanted: tuple[AttackSettings, ...] | list[Any]) -> list[tuple[
             elif isinstance(item, str):
                 built.append((item, build_attack(item)))
             else:
-                built.append((type(item).__name__.lower(), cast(Attack, item)))
+                built.append((registered_name(item), _an_attack(item)))
     labels = [label(name, attack) for name, attack in built]
     for twice in sorted({x for x in labels if labels.count(x) > 1}):
         problems.add(f"attack: each is needed once, found {twice!r} more than once. Remove one or change its settings.")
@@ -92,6 +93,40 @@ def fewest_references(plan: Plan) -> tuple[int, int]:
             inside = outside = np.minimum(inside, outside)
         fewest_in, fewest_out = min(fewest_in, int(inside.min())), min(fewest_out, int(outside.min()))
     return fewest_in, fewest_out
+
+
+def registered_name(attack: Any) -> str:
+    """The name that an attack object is registered under; for a user's own class, its name in small letters.
+
+    >>> registered_name(build_attack("attack_r"))
+    'attack_r'
+    """
+    kind = type(attack)
+    for name, place in ATTACKS.items():
+        module, _, attribute = place.partition(":")
+        if (kind.__module__, kind.__qualname__) == (f"locard.attacks.{module}", attribute):
+            return name
+    return kind.__name__.lower()
+
+
+def as_settings(attack: Any) -> dict[str, Any]:
+    """An attack object as the settings that would build it, for ``result.json``.
+
+    >>> as_settings(build_attack("lira", offline=True))
+    {'name': 'lira', 'variance': 'student', 'offline': True}
+    """
+    values = {f.name: getattr(attack, f.name) for f in fields(_an_attack(attack))}  # type: ignore[arg-type]
+    plain = {k: v if isinstance(v, bool | int | float | str) else repr(v) for k, v in values.items()}
+    return {"name": registered_name(attack), **plain}
+
+
+def _an_attack(thing: Any) -> Attack:
+    if isinstance(thing, type) or not is_dataclass(thing) or not isinstance(thing, Attack):
+        raise SettingsError(
+            f"attack: a name or an attack object is needed, found {thing!r}. Give, for example, 'lira' or "
+            f"attack('lira', variance='pooled')."
+        )
+    return thing
 
 
 def label(name: str, attack: Attack) -> str:

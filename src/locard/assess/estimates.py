@@ -78,7 +78,7 @@ def attack_part(
 ) -> AttackPart:
     """One attack's node of ``result.json``."""
     attack, pair = scored.attack, audited.plan.pair
-    inside, outside = audited.fewest()
+    inside, outside = audited.fewest
     factor, confidence = attack.variance_factor, settings.confidence
     return AttackPart(
         name=scored.name,
@@ -87,7 +87,9 @@ def attack_part(
         settings={k: v for k, v in vars(attack).items() if isinstance(v, bool | int | float | str) or v is None},
         access=attack.access.name,
         source=source,
-        references=ReferenceCount(inside=inside, outside=outside),
+        references=ReferenceCount(
+            inside=inside if attack.needs.inside else 0, outside=outside if attack.needs.outside else 0
+        ),
         variance_factor=factor,
         discrete=attack.discrete,
         auc=Number.of(auc_estimate(scored, audited, confidence)),
@@ -188,7 +190,8 @@ def _roc(scored: Scored, audited: Audited, confidence: float) -> Roc:
 
 def _histogram(scores: np.ndarray, member: np.ndarray) -> Histogram:
     """Shares in bins between the pooled 0.5 % and 99.5 % quantiles; the outer bins take the rest."""
-    finite = scores[np.isfinite(scores)]
+    sample = scores.reshape(-1)[:: max(1, scores.size // 200_000)]  # enough to place the edges of a figure
+    finite = sample[np.isfinite(sample)]
     low, high = np.quantile(finite, [0.005, 0.995]) if finite.size else (0.0, 1.0)
     if high <= low:
         low, high = low - 0.5, low + 0.5

@@ -128,7 +128,8 @@ class _FirstHalf:
 
     def counts(self, targets: np.ndarray) -> dict[str, int]:
         """Fewest references and population records this attacker has."""
-        views: list[References] = [self.audited.with_references(self.learners).references(int(t)) for t in targets[:2]]
+        small = self.audited.with_references(self.learners)
+        views: list[References] = [small.references(int(t)) for t in targets]
         population = self.audited.population
         return {
             "inside": min(int(v.inside.sum(axis=0).min()) for v in views),

@@ -24,7 +24,7 @@ def group_parts(headline: Scored, audited: Audited, exposure: Exposure, settings
     """One node a class and group value. TPR is at the whole target's threshold for the first stated FPR."""
     records = audited.records
     out = []
-    for by, values in {"class": records.labels, **records.groups}.items():
+    for by, values in [("class", records.labels.astype(str)), *records.groups.items()]:
         of_unit = unit_values(values, records)
         names, counts = np.unique(of_unit, return_counts=True)
         names = names[np.argsort(-counts, kind="stable")][:MOST_VALUES]
@@ -39,7 +39,7 @@ def unit_values(values: np.ndarray, records: Records) -> np.ndarray:
         finite = values[np.isfinite(values)]
         cuts = np.unique(np.quantile(finite, [0.25, 0.5, 0.75]))
         edges = [float(finite.min()), *cuts.tolist(), float(finite.max())]
-        names = np.array([f"{a:g} to {b:g}" for a, b in pairwise(edges)] + ["missing"])
+        names = np.array([*_between(edges), "missing"])
         place = np.where(np.isfinite(values), np.searchsorted(cuts, values), len(names) - 1)
         text = names[place].astype(object)
     else:
@@ -48,6 +48,15 @@ def unit_values(values: np.ndarray, records: Records) -> np.ndarray:
     first[records.units[::-1]] = text[::-1]
     mixed = np.bincount(records.units, weights=(text != first[records.units]), minlength=records.n_units) > 0
     return np.where(mixed, MIXED, first).astype(str)
+
+
+def _between(edges: list[float]) -> list[str]:
+    """What to call the bins between these edges, with as many digits as tell them apart."""
+    for digits in range(6, 17):
+        names = [f"{a:.{digits}g} to {b:.{digits}g}" for a, b in pairwise(edges)]
+        if len({f"{e:.{digits}g}" for e in edges}) == len(set(edges)):
+            break
+    return names
 
 
 def _parts(

@@ -14,6 +14,7 @@ from locard.stats import (
     ExposedLimit,
     LimitCheck,
     auc_one_target,
+    audited_for,
     gate,
     needed_non_members,
     one_target_box,
@@ -74,7 +75,9 @@ def _tpr_check(
                 true_positives=int(claimed.sum()),
             )
         )
-    needs = f"audit {2 * wanted:,} records, so that one target has {wanted:,} non-members (found {non_members:,})"
+    needs = (
+        f"audit {audited_for(wanted):,} records, so that one target has {wanted:,} non-members (found {non_members:,})"
+    )
     return LimitCheck(name=f"TPR at FPR {fpr:g}", limit=limit, attacks=tuple(evidence), needs=needs)
 
 

@@ -20,10 +20,11 @@ from locard.observe.target import Target
 from locard.result import Number, ReleasedAttack, ReleasedPart, TprAt
 from locard.settings import MeasureSettings
 from locard.stats import auc_one_target, clopper_pearson, conformal_threshold, one_target_box, precision, resolution
-from locard.train.recipe import Recipe, SklearnRecipe
+from locard.train.recipe import Recipe, SklearnRecipe, last_step
 from locard.types import Estimate, Index, Logits
 
 SIZE_TOLERANCE = 0.05  # a training size that differs by more is said in the verdict
+NO_RECIPE = ("random_state", "n_jobs", "verbose")  # parameters that do not say how a model is made
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +134,17 @@ def assess_released(
     if audited.plan.thin:
         references = references.thinned(audited.seed.child("thin", "released").generator())
     population = _population(answers, audited)
+    warnings = _warnings(answers, audited, recipe)
+    fewest = {
+        "inside": int(references.inside_count.min()),
+        "outside": int(references.outside_count.min()),
+        "population": 0 if population is None else len(population),
+    }
     scores, parts = {}, []
     for label, attack in attacks.items():
-        if attack.needs.population and population is None:
+        missing = attack.needs.missing(**fewest)
+        if missing is not None:
+            warnings.append(f"The attack {label} was not run on the released model: it {missing}.")
             continue
         target = Target(observations, 0, access=audited.access)
         rng = audited.seed.child("released", repr(attack)).generator()
@@ -149,7 +158,7 @@ def assess_released(
         train_accuracy=Number.of(_share(correct[inside])),
         test_accuracy=Number.of(_share(correct[~inside])),
         attacks=parts,
-        warnings=_warnings(answers, audited, recipe),
+        warnings=warnings,
         statement="These numbers are about this model with this reference set; they say nothing of a retraining.",
     )
     return Released(part, scores, inside)
@@ -211,22 +220,27 @@ def _warnings(answers: Answers, audited: Audited, recipe: Recipe | None) -> list
             f"average, so their answers are not quite comparable. [references] plan = 'subsample' with a fitting "
             f"fraction (and data.pool) trains references of the released size."
         )
-    if not isinstance(recipe, SklearnRecipe):
-        return out
-    theirs, ours = (answers.kind or "").rsplit(".", 1)[-1], recipe.estimator.rsplit(".", 1)[-1]
-    if answers.kind and theirs != ours:
-        out.append(
-            f"The released model is a {theirs}, the references are {ours}: an attacker who knows the recipe would do "
-            f"better than these numbers."
-        )
-    elif answers.parameters:
-        said = answers.parameters
-        differing = sorted(
-            k for k, v in recipe.params.items() if k not in ("random_state", "n_jobs") and said.get(k, v) != v
-        )
-        if differing:
-            out.append(f"The released model's settings differ from the references' in: {', '.join(differing)}.")
+    if isinstance(recipe, SklearnRecipe) and answers.kind:
+        out += _recipe_warnings(answers.kind.rsplit(".", 1)[-1], answers.parameters, last_step(recipe.build()))
     return out
+
+
+def _recipe_warnings(kind: str, parameters: dict[str, Any] | None, ours: Any) -> list[str]:
+    """Where a released model of this kind and these parameters was made in another way than the references."""
+    if kind != type(ours).__name__:
+        return [
+            f"The released model is a {kind}, the references are {type(ours).__name__}: an attacker who knows the "
+            f"recipe would do better than these numbers."
+        ]
+    theirs, known = parameters or {}, ours.get_params(deep=False)
+    differing = sorted(k for k in theirs if k in known and k not in NO_RECIPE and repr(theirs[k]) != repr(known[k]))
+    if not differing:
+        return []
+    return [
+        "The released model's settings differ from the references' in: "
+        + ", ".join(f"{k} ({theirs[k]!r}, not {known[k]!r})" for k in differing)
+        + ". [target] params of the released model would make references that tell more."
+    ]
 
 
 def _share(values: np.ndarray) -> Estimate:

@@ -90,6 +90,7 @@ class Audited:
         view = References(pool, self._learners).without(self.plan.left_out(target))
         return Population(self.population.y, Target(self.population, target), view)
 
+    @cached_property
     def fewest(self) -> tuple[int, int]:
         """Fewest IN and OUT references that any target sees for any record."""
         counts = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from locard.result import AttackPart, DataPart, ExposedPart, NotRun, Number, PolicyPart, ReleasedPart, TargetPart, TprAt
+from locard.stats import audited_for, needed_non_members
 
 
 def verdict(
@@ -101,7 +102,7 @@ def _released(released: ReleasedPart) -> str:
 
 
 def _needed(rate: TprAt) -> str:
-    return f"{round(20 / rate.fpr):,}"
+    return f"{audited_for(needed_non_members(rate.fpr)[1]):,}"
 
 
 def _percent(number: Number) -> str:

@@ -15,10 +15,10 @@ from locard.observe.signals import Signal
 
 @dataclass(frozen=True)
 class ByClass:
-    """``values``: sorted by class, then by value. Class c stands at ``start[c]:start[c + 1]``.
+    """``values`` of the usable records: sorted by class, then by value. Class c stands at ``start[c]:start[c + 1]``.
 
-    ``inside`` / ``outside``: ``int[records + 1]``, how many of the values before a place belong to usable records that
-    the reference was (not) trained on.
+    ``inside`` / ``outside``: ``int[usable + 1]``, how many of the values before a place belong to records that the
+    reference was (not) trained on.
     """
 
     values: np.ndarray
@@ -38,8 +38,12 @@ def by_class(references: References, k: int, signal: Signal, classes: int) -> By
 
     def count() -> ByClass:
         order, values, start = references.memo(("sorted", signal, classes), k, sort, uses_membership=False)
-        inside, outside = (_running(mask[order]) for mask in (references.inside_of(k), references.outside_of(k)))
-        return ByClass(values, start, inside, outside)
+        inside, outside = references.inside_of(k)[order], references.outside_of(k)[order]
+        usable = inside | outside
+        if not usable.all():  # what a thinned view leaves out must not show, not even by its value
+            start = _running(usable)[start]
+            values, inside, outside = values[usable], inside[usable], outside[usable]
+        return ByClass(values, start, _running(inside), _running(outside))
 
     return references.memo(("by class", signal, classes), k, count, uses_membership=True)
 

@@ -91,13 +91,16 @@ def thresholds_of(references: References, k: int, classes: int) -> np.ndarray:
 
 
 def _best(table: ByClass, start: int, end: int) -> float:
-    inside = table.inside[start + 1 : end + 1] - table.inside[start]
-    outside = table.outside[start + 1 : end + 1] - table.outside[start]
+    inside, outside = (
+        (run[start + 1 : end + 1] - run[start]).astype(np.int64) for run in (table.inside, table.outside)
+    )
     if not len(inside) or inside[-1] == 0 or outside[-1] == 0:
         return float("nan")
     values = table.values[start:end]
-    gain = inside / inside[-1] - outside / outside[-1]
-    gain[:-1][values[1:] == values[:-1]] = -np.inf  # a threshold takes all records that tie with it
+    gain = inside * int(outside[-1]) - outside * int(
+        inside[-1]
+    )  # of balanced accuracy, in whole numbers: ties are exact
+    gain[:-1][values[1:] == values[:-1]] = np.iinfo(gain.dtype).min  # a threshold takes all records that tie with it
     return float(values[np.argmax(gain)])
 
 

@@ -15,7 +15,7 @@ from locard.data.split import Split
 from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
-from locard.stats import nameable_rate, needed_non_members, resolution, smallest_nameable
+from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
 from locard.train.recipe import Recipe
 
 START_SECONDS = 2.0  # a worker's start: interpreter, libraries, data
@@ -166,7 +166,9 @@ def cost_text(cost: Cost) -> str:
     ]
     lines += [f"Not run    {reason}" for reason in cost.not_run]
     for r in cost.fprs:
-        more = "" if r.resolution == "resolved" else f" (needs {2 * r.needed:,} audited records; one target has "
+        more = (
+            "" if r.resolution == "resolved" else f" (needs {audited_for(r.needed):,} audited records; one target has "
+        )
         more += "" if not more else f"{r.non_members:,} non-members, {r.needed:,} are needed)"
         lines.append(f"FPR {r.fpr:<7g}{r.resolution}{more}")
     if cost.trials and cost.nameable_rate is not None:

@@ -15,7 +15,8 @@ from locard.errors import DataError, SettingsError
 from locard.pipeline import SavedTarget, audit_saved, audit_settings
 from locard.prepare import prepare, read_ids
 from locard.result import AuditResult
-from locard.settings import Settings, apply_overrides, make_settings, read_settings
+from locard.run.folder import read_environment
+from locard.settings import Settings, apply_overrides, make_settings, read_settings, read_tree
 
 DEMO: dict[str, Any] = {
     "name": "demo",
@@ -49,10 +50,13 @@ def from_config(
         raise SettingsError("audit: either CONFIG or --like DIR is needed. Example: locard audit my.toml --out run")
     if out is None:
         raise SettingsError("audit: --out DIR is needed: the run folder. Example: locard audit my.toml --out run")
-    path = config if config is not None else like / "settings.toml"  # type: ignore[operator]
+    if like is not None:
+        path, base = like / "settings.toml", Path(read_environment(like).get("base", like))
+    else:
+        path, base = Path(str(config)), Path(str(config)).parent
     settings = read_settings(path, sets)
     with TerminalProgress() as watch:
-        return audit_settings(settings, base=path.parent, out=out, watch=watch), out
+        return audit_settings(settings, base=base, out=out, watch=watch), out
 
 
 def demo(out: Path) -> tuple[AuditResult, Path]:
@@ -88,13 +92,11 @@ def saved_outputs(
     assert files.member is not None  # said above, all three
     assert files.labels is not None
     assert out is not None
-    tree = dict(read_settings(config).model_dump(mode="json", exclude_none=True)) if config is not None else {}
-    tree = {k: v for k, v in apply_overrides(tree, sets).items() if k != "data"}
+    tree = apply_overrides({}, sets) if config is None else read_tree(config, sets)
     array = read_array(files.observations)
     target = None
     if files.target is not None and files.target_member is not None:
-        outputs, mask = read_array(files.target), read_array(files.target_member)
-        target = SavedTarget(outputs, mask.astype(bool))
+        target = SavedTarget(read_array(files.target), read_array(files.target_member))
     with TerminalProgress() as watch:
         result = audit_saved(
             logits=None if files.probabilities else array,
@@ -118,7 +120,11 @@ def read_array(path: Path) -> np.ndarray:
         DataError: it cannot be read.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as wrong:
-        raise DataError(f"A .npy file of numbers is needed, but {path} cannot be read ({wrong}).") from wrong
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as wrong:
+        raise DataError(
+            f"A .npy file of numbers is needed, but {path} cannot be read ({wrong}). Save it with numpy.save."
+        ) from wrong
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"A .npy file of one array is needed, but {path} holds several. Save each with numpy.save.")
     return array

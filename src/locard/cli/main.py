@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -171,12 +173,22 @@ def run() -> None:
         print(f"locard: {problem}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        command = " ".join(["locard", *map(_quoted, sys.argv[1:])])
-        print(f"\nlocard: interrupted; finished models are kept. Resume with: {command}", file=sys.stderr)
+        _interrupted()
         sys.exit(130)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # typer has caught the interrupt
+            _interrupted()
+        raise
+    except Exception:  # noqa: BLE001 - Python would exit 1, which means "policy exceeded"
+        traceback.print_exc()
+        print(
+            "locard: this is a fault of Locard, not of your settings: please report what stands above", file=sys.stderr
+        )
+        sys.exit(2)
 
 
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)
+def _interrupted() -> None:
+    said = "interrupted"
+    if sys.argv[1:2] in (["audit"], ["demo"]):
+        said += f"; finished models are kept. Resume with: {shlex.join(['locard', *sys.argv[1:]])}"
+    print(f"\nlocard: {said}", file=sys.stderr)

@@ -44,7 +44,7 @@ def _index(kind: object, state: dict[str, Any]) -> Any:
     return state["data"] if "data" in state else range(state["start"], state["stop"], state["step"])
 
 
-def _frombuffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
+def _frombuffer(buffer: bytes | bytearray, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> np.ndarray:
     return np.frombuffer(buffer, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from locard.data.frames import decode
 from locard.data.functions import load_function
 from locard.data.records import Records
-from locard.errors import MissingExtra, SettingsError
+from locard.errors import DataError, LocardError, MissingExtra, SettingsError
 from locard.types import Logits
 
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -38,17 +38,29 @@ class ReleasedModel:
         Raises:
             SettingsError: with both lists.
         """
-        if self.classes is not None and [str(c) for c in self.classes] != [str(c) for c in records.classes]:
+        if self.classes is not None and not _same(self.classes, records.classes):
             raise SettingsError(
                 f"released.model: a model with the classes of the data ({_some(records.classes)}) is needed, found one "
                 f"with ({_some(self.classes)}). Release the model that belongs to this data, or mend data.label."
             )
-        answer = np.asarray(self.predict(records.select(np.arange(min(2, len(records))))))
+        answer = self._ask(records.select(np.arange(min(2, len(records)))))
         if answer.ndim != 2 or answer.shape[1] != len(records.classes):
             raise SettingsError(
                 f"released.model: probabilities [records, {len(records.classes)} classes] are needed, found shape "
                 f"{answer.shape}. Give a classifier with predict_proba for these classes."
             )
+
+    def _ask(self, records: Records) -> np.ndarray:
+        try:
+            return np.asarray(self.predict(records), dtype=np.float64)
+        except LocardError:
+            raise
+        except Exception as wrong:  # the model is the user's: whatever it may raise
+            raise SettingsError(
+                f"released.model: answers for the columns of the data are needed, but asking {self.name} raised "
+                f"{type(wrong).__name__}: {str(wrong).splitlines()[0] if str(wrong) else ''}. Release the model that "
+                f"belongs to this data, or wrap it in a function that prepares its inputs."
+            ) from wrong
 
     def log_probabilities(self, records: Records) -> Logits:
         """``float32[records, 1, classes]``; -inf for probability zero.
@@ -56,7 +68,7 @@ class ReleasedModel:
         Raises:
             SettingsError: answers that are not probabilities.
         """
-        p = np.asarray(self.predict(records), dtype=np.float64)
+        p = self._ask(records)
         if not (np.isfinite(p).all() and p.min(initial=0) >= 0 and p.max(initial=0) <= 1 + 1e-6):
             raise SettingsError(
                 "released.model: probabilities between 0 and 1 are needed from predict_proba, found others. "
@@ -78,8 +90,7 @@ def load_model(source: Any, *, base: Path, trust_pickle: bool = False) -> Releas
         return _of_object(source, type(source).__name__)
     text = str(source)
     if ":" in text and not (base / text).exists():
-        made = load_function(text, base)()
-        return _of_object(made, text)
+        return _of_object(_made_by(text, base), text)
     path = base / text
     if not path.is_file():
         raise SettingsError(f"released.model: a file or 'module:function' is needed, but {path} does not exist.")
@@ -94,6 +105,18 @@ def load_model(source: Any, *, base: Path, trust_pickle: bool = False) -> Releas
         f"released.model: a .skops or .onnx file, or 'module:function', is needed, found {path.name}. "
         f"Save the model with skops.io.dump, or write a function that returns it."
     )
+
+
+def _made_by(reference: str, base: Path) -> Any:
+    try:
+        return load_function(reference, base)()
+    except DataError as wrong:
+        raise SettingsError([p.replace("data.source", "released.model") for p in wrong.problems]) from wrong
+    except Exception as wrong:  # the function is the user's: whatever it may raise
+        raise SettingsError(
+            f"released.model: a model is needed from {reference!r}, but it raised {type(wrong).__name__}: {wrong}. "
+            f"Mend the function."
+        ) from wrong
 
 
 def _of_object(model: Any, name: str) -> ReleasedModel:
@@ -145,8 +168,13 @@ def _read_skops(path: Path, trust: bool) -> Any:
                 f"If you trust where the file comes from, set released.trust_pickle = true."
             )
         return io.load(path, trusted=unknown)
-    except (OSError, ValueError, KeyError, TypeError) as damaged:
-        raise SettingsError(f"released.model: {path.name} cannot be read as a skops file ({damaged}).") from damaged
+    except SettingsError:
+        raise
+    except Exception as damaged:  # a damaged archive fails wherever its reader notices
+        raise SettingsError(
+            f"released.model: a whole skops file is needed, but {path.name} cannot be read ({type(damaged).__name__}: "
+            f"{damaged}). Save it again with skops.io.dump."
+        ) from damaged
 
 
 def _read_pickle(path: Path, trust: bool) -> Any:
@@ -155,14 +183,15 @@ def _read_pickle(path: Path, trust: bool) -> Any:
             f"released.model: {path.name} is a pickle, and opening one runs whatever code is in it. If you made it "
             f"yourself or trust who did, set released.trust_pickle = true; better, save the model with skops.io.dump."
         )
-    import pickle
-
     import joblib
 
     try:
         return joblib.load(path)
-    except (OSError, EOFError, ValueError, KeyError, ImportError, AttributeError, pickle.UnpicklingError) as damaged:
-        raise SettingsError(f"released.model: {path.name} cannot be read ({damaged}).") from damaged
+    except Exception as damaged:  # a damaged pickle fails wherever its reader notices
+        raise SettingsError(
+            f"released.model: a whole pickle is needed, but {path.name} cannot be read ({type(damaged).__name__}: "
+            f"{damaged}). Save it again, with the versions that are installed here."
+        ) from damaged
 
 
 def _of_onnx(path: Path) -> ReleasedModel:
@@ -202,6 +231,13 @@ def _onnx_inputs(session: Any, records: Records) -> dict[str, np.ndarray]:
         raise SettingsError(f"released.model: its inputs {', '.join(absent)} are no columns of the data.")
     kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
     return {i.name: frame[i.name].to_numpy()[:, None].astype(kinds.get(i.type, object)) for i in inputs}
+
+
+def _same(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether two lists of classes are the same; 1, 1.0 and "1" are one class."""
+    if len(ours) != len(theirs):
+        return False
+    return all(a == b or str(a) == str(b) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True))
 
 
 def _some(values: np.ndarray) -> str:

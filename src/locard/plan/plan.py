@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -105,7 +106,7 @@ class Plan:
                 "role": np.array([ROLES.index(r) for r in self.role], dtype=np.int64),
                 "partner": self.partner,
             },
-            metadata={"design": self.design, "fingerprint": self.fingerprint},
+            metadata={"plan": json.dumps([self.design, self.fingerprint])},  # one key: several have no fixed order
         )
         return data
 
@@ -121,10 +122,10 @@ class Plan:
         try:
             with safe_open(path, framework="numpy") as f:
                 t = {k: f.get_tensor(k) for k in ("audited", "train_index", "sizes", "role", "partner")}
-                said = f.metadata()
+                design, said = json.loads(f.metadata()["plan"])
             index = tuple(np.split(t["train_index"], np.cumsum(t["sizes"])[:-1]))
-            plan = cls(said["design"], t["audited"], index, tuple(ROLES[r] for r in t["role"]), t["partner"])
-            whole = plan.fingerprint == said["fingerprint"]
+            plan = cls(design, t["audited"], index, tuple(ROLES[r] for r in t["role"]), t["partner"])
+            whole = plan.fingerprint == said and [len(i) for i in index] == t["sizes"].tolist()
         except (SafetensorError, OSError, KeyError, TypeError, IndexError, ValueError) as damaged:
             raise StoreMismatch(
                 f"A whole plan file is needed, but {path} cannot be read ({damaged}). Remove it and run again."

@@ -56,6 +56,8 @@ def shown(number: Number, kind: Kind = "score", *, undefined: str = "not measure
         return f"{undefined}: {reason}" if why else undefined
     ends = [v for v in (number.low, number.high) if v is not None]
     value, *rest = _together([number.value, *ends], kind)
+    if number.low is not None and number.high is None:
+        return f"≥ {rest[0]}"
     return f"{value} [{rest[0]}, {rest[1]}]" if len(rest) == 2 else value
 
 
@@ -67,7 +69,9 @@ def precise(number: Number) -> str:
     """
     if number.value is None:
         return number.reason or "no reason was recorded"
-    ends = f" [{number.low!r}, {number.high!r}]" if number.low is not None and number.high is not None else ""
+    ends = (
+        "" if number.low is None else f" [{number.low!r}, {'no upper end' if number.high is None else number.high!r}]"
+    )
     parts = [f"{number.value!r}{ends}"]
     if number.confidence is not None:
         parts.append(f"confidence {number.confidence!r}")

@@ -106,7 +106,8 @@ def _row(row: dict[Any, Any], unit: str, *, released: bool, place: int) -> list[
     cells += [count(int(row["rows"]))] if unit == "unit" else []
     cells += [text(row["label"], "label"), text(grade, f"grade {grade.replace(' ', '-')}"), _found(row)]
     cells += [_hits(row["hits_out"], row["trials"])]
-    cells += [Cell("–" if wins is None else f"{wins} of {pairs}", None if wins is None else str(wins), style="number")]
+    won = "–" if wins is None else f"{wins} of {pairs}" if pairs else "all alike"
+    cells += [Cell(won, style="number", sort=str(wins or 0))]
     cells += [_p(row["q"])]
     cells += [text("yes" if row["near_duplicate"] else "")] if "near_duplicate" in row else []
     if released:
@@ -122,9 +123,9 @@ def _found(row: dict[Any, Any]) -> Cell:
         return Cell("not measured", style="undefined")
     low, high, kind = interval_of(row)
     if low is None or high is None:
-        return Cell(f"{hits} of {trials}", repr(hits / trials), style="number")
+        return Cell(f"{hits} of {trials}", style="number", sort=repr(hits / trials))
     words = f"{hits} of {trials} [{percent(low, 0)}, {percent(high, 0)}]"
-    return Cell(words, repr(hits / trials), repr(low), repr(high), kind, "number")
+    return Cell(words, None, repr(low), repr(high), kind, "number", sort=repr(hits / trials))
 
 
 def interval_of(row: dict[Any, Any]) -> tuple[float | None, float | None, str]:
@@ -140,7 +141,7 @@ def _hits(hits: Any, trials: Any) -> Cell:
     h, t = whole(hits), whole(trials)
     if h is None or not t:
         return Cell("not measured", style="undefined")
-    return Cell(f"{h} of {t}", str(h), style="number")
+    return Cell(f"{h} of {t}", style="number", sort=str(h))
 
 
 def _p(p: Any) -> Cell:

@@ -2,8 +2,14 @@
 // The page is whole without this script; it adds sorting, filtering and downloads. It reads the tables on the page,
 // writes text only (never markup), and sends nothing anywhere.
 (function () {
+  // What a cell is downloaded as: its full number, or its words without the ends of the interval (columns of their own).
   function value(cell) {
-    return cell.hasAttribute("data-v") ? cell.getAttribute("data-v") : cell.textContent.trim();
+    if (cell.hasAttribute("data-v")) { return cell.getAttribute("data-v"); }
+    var first = cell.hasAttribute("data-low") ? cell.querySelector("span") : null;
+    return (first || cell).textContent.trim();
+  }
+  function sortKey(cell) {
+    return cell.hasAttribute("data-sort") ? cell.getAttribute("data-sort") : value(cell);
   }
   function isNumber(text) {
     return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
@@ -49,7 +55,7 @@
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     var body = table.tBodies[0];
     var rows = Array.prototype.map.call(body.rows, function (row, i) {
-      return { row: row, key: value(row.cells[index]), place: i };
+      return { row: row, key: sortKey(row.cells[index]), place: i };
     });
     rows.sort(function (a, b) {
       var order = compare(a.key, b.key);

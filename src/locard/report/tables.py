@@ -13,7 +13,7 @@ ROC_ROWS = 4000  # over all attacks; more would make the page heavy, and result.
 
 @dataclass(frozen=True)
 class Cell:
-    """What a reader sees, and the numbers behind it for sorting and for the download."""
+    """What a reader sees, and the numbers behind it: ``value`` is sorted by and downloaded, ``sort`` only sorted by."""
 
     text: str
     value: str | None = None
@@ -21,6 +21,7 @@ class Cell:
     high: str | None = None
     title: str | None = None
     style: str = ""
+    sort: str | None = None
 
 
 @dataclass(frozen=True)

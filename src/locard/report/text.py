@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,7 @@ def _exposed(result: AuditResult, width: int) -> list[str]:
         names = ordered.loc[ordered["grade"] == "exposed", "name"].tolist()
         more = f" and {thousands(len(names) - NAMED)} more" if len(names) > NAMED else ""
         lines += _item("", f"First: {', '.join(str(v) for v in names[:NAMED])}{more}", width)
-    elif not e.n:
+    elif not e.n and e.nameable not in r.unresolved:
         lines += _item("", f"What this design could have named: {e.nameable}", width)
     if r.released is not None:
         lines += _item("Released", r.released.statement, width)
@@ -227,7 +228,8 @@ def _tests(head: dict[Any, Any], label: str, width: int) -> list[str]:
     else:
         lines += _item("Hits", "not measured with this number of pairs", width)
     if wins is not None:
-        lines += _item("Pairs", f"the model trained on it won {wins} of {pairs}", width)
+        alike = "the two models of every pair answer alike for it"
+        lines += _item("Pairs", f"the model trained on it won {wins} of {pairs}" if pairs else alike, width)
     p = {k: None if missing(head[k]) else float(head[k]) for k in ("p_flip", "p_hit", "q")}
     lines += _item("Tests", f"p = {p_value(p['p_flip'])} (training on it changes nothing)", width)
     lines += _item("", f"p = {p_value(p['p_hit'])} (found in at most 1 of 10 retrainings)", width)
@@ -270,10 +272,18 @@ def _means(scores: np.ndarray | None, member: np.ndarray | None, places: np.ndar
 
 def _item(name: str, words: str, width: int) -> list[str]:
     """``name`` in a margin of 11, words beside it."""
-    return textwrap.wrap(
-        words, max(width, 30), initial_indent=f"{name:<11}", subsequent_indent=" " * 11, break_long_words=False
-    ) or [name]
+    return _wrap(words, width, first=f"{name:<11}", rest=" " * 11) or [name]
 
 
-def _wrap(words: str, width: int) -> list[str]:
-    return textwrap.wrap(words, max(width, 30), break_long_words=False)
+def _wrap(words: str, width: int, *, first: str = "", rest: str = "") -> list[str]:
+    """Lines of at most ``width``; a number stays on the line of its percent sign, an interval on one line."""
+    held = re.sub(r"\[[^\[\]]{1,40}\]| %", lambda m: m[0].replace(" ", "\u00a0"), words)
+    lines = textwrap.wrap(
+        held,
+        max(width, 30),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\u00a0", " ") for line in lines]

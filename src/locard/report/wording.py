@@ -65,6 +65,12 @@ GUARANTEE_LIMITS: Final = (
     "The rate is an average over repeated audits. It is not a promise about this list, nor about any one name on it."
 )
 
+EPSILON: Final = (
+    "ε is a lower bound, each attack by itself, on one target's training run: a claim that this training is "
+    "(ε, 0)-differentially private with a smaller ε is refuted at the stated confidence. It says nothing of how much "
+    "larger ε is."
+)
+
 FALSE_POSITIVE: Final = (
     "A false-positive rate (FPR) is the share of records outside the training set that the attack wrongly claims. "
     "The true-positive rate (TPR) is the share of training records that it claims rightly at that price."

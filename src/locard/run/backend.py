@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from locard.errors import RunStopped
+from locard.errors import RunStopped, SettingsError
 
 ATTEMPTS = 3  # a chunk whose worker dies is run again this many times in all
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -25,7 +25,8 @@ class Backend(Protocol):
         """Results as they finish; ``work`` is sent to each worker once.
 
         Raises:
-            RunStopped: a chunk's worker died ``ATTEMPTS`` times.
+            RunStopped: workers died ``ATTEMPTS`` times.
+            SettingsError: ``work`` cannot be sent to workers.
         """
         ...
 
@@ -48,11 +49,12 @@ class LocalBackend:
         if self.workers == 1 or len(chunks) == 0:
             yield from _here(work, chunks)
             return
+        packed = _packed(work)
         waiting, attempts = list(chunks), 0
         while waiting:
             attempts += 1
             lost: list[Any] = []
-            yield from _pooled(work, waiting, min(self.workers, len(waiting)), lost)
+            yield from _pooled(packed, waiting, min(self.workers, len(waiting)), lost)
             if lost and attempts == ATTEMPTS:
                 raise RunStopped(
                     f"Workers that live to the end are needed, but one died {ATTEMPTS} times, with {len(lost)} jobs "
@@ -71,14 +73,27 @@ def _here(work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
         yield done
 
 
-def _pooled(work: Callable[[Any], Any], chunks: list[Any], workers: int, lost: list[Any]) -> Iterator[Any]:
+def _packed(work: Callable[[Any], Any]) -> bytes:
+    import cloudpickle
+
+    try:
+        packed: bytes = cloudpickle.dumps(work)
+    except Exception as wrong:  # whatever the pickling code of a user's class may raise
+        raise SettingsError(
+            f"target.estimator: an estimator that can be sent to worker processes is needed, but pickling it raised "
+            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or make it in a function of your own."
+        ) from wrong
+    return packed
+
+
+def _pooled(packed: bytes, chunks: list[Any], workers: int, lost: list[Any]) -> Iterator[Any]:
     from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib.externals.loky import ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(
-        max_workers=workers, initializer=_start_worker, initargs=(work, os.getpid()), env=ONE_THREAD
+        max_workers=workers, initializer=_start_worker, initargs=(packed, os.getpid()), env=ONE_THREAD
     )
     finished = False
     try:
@@ -95,13 +110,14 @@ def _pooled(work: Callable[[Any], Any], chunks: list[Any], workers: int, lost: l
         pool.shutdown(wait=True, kill_workers=not finished)
 
 
+_PACKED = b""
 _WORK: Callable[[Any], Any] | None = None
 
 
-def _start_worker(work: Callable[[Any], Any], parent: int) -> None:
-    global _WORK
+def _start_worker(packed: bytes, parent: int) -> None:
+    global _PACKED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    _WORK = work
+    _PACKED = packed
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
@@ -113,6 +129,20 @@ def _leave_with(parent: int) -> None:
 
 
 def _run(chunk: Any) -> Any:
+    global _WORK
     if _WORK is None:
-        raise RuntimeError("worker used before its start")
+        _WORK = _unpacked(_PACKED)
     return _WORK(chunk)
+
+
+def _unpacked(packed: bytes) -> Callable[[Any], Any]:
+    import pickle
+
+    try:
+        work: Callable[[Any], Any] = pickle.loads(packed)
+    except Exception as wrong:  # importing the user's modules runs whatever is in them
+        raise SettingsError(
+            f"target.estimator: an estimator that worker processes can open is needed, but one raised "
+            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or put its class where it can be imported."
+        ) from wrong
+    return work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from typing import IO, Any
 
 from locard import __version__
 from locard.errors import StoreMismatch
-from locard.files import cannot_write, write_file
+from locard.files import cannot_write, remove, write_file
 from locard.plan.plan import Plan
 from locard.settings import to_toml
 from locard.train.store import Store
@@ -28,6 +29,7 @@ class RunFolder:
 
     - a second process is told so at once and changes nothing
     - finished models stay, whatever happens to the run
+    - the result of another audit does not: what is in the folder belongs together
 
     Raises:
         StoreMismatch: another process holds it.
@@ -45,21 +47,18 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a+")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.truncate(0)
+            self._lock.write(str(os.getpid()))
+            self._lock.flush()
+        except BlockingIOError as held:
+            raise StoreMismatch(self._held()) from held
+        except (FileExistsError, NotADirectoryError) as taken:
+            raise StoreMismatch(
+                f"A folder is needed for the run, but {self.path} is a file or lies below one. Choose another with --out."
+            ) from taken
         except OSError as problem:
             raise cannot_write(self.path, 0, problem) from problem
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
-            self._lock.seek(0)
-            who = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            raise StoreMismatch(
-                f"A run folder has one writer, but process {who} is writing to {self.path}. Wait until it has ended, "
-                f"or choose another folder with --out."
-            ) from held
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
         self.store.clean()
         for left in self.path.glob(".*.part"):
             left.unlink(missing_ok=True)
@@ -71,11 +70,38 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
 
-    def begin(self, settings: Mapping[str, Any], plan: Plan, fingerprints: Mapping[str, str]) -> None:
-        """Write what identifies the run: resolved settings, environment, plan."""
+    def begin(self, settings: Mapping[str, Any], plan: Plan, fingerprints: Mapping[str, str], base: Path) -> None:
+        """Write what identifies the run: resolved settings, environment, plan.
+
+        Args:
+            settings: the resolved tree.
+            plan: the drawn plan.
+            fingerprints: of data, recipe and plan.
+            base: the folder from which the settings' relative paths are looked up (for ``--like``).
+
+        Raises:
+            RunStopped: the folder cannot be written.
+        """
+        around = environment(settings.get("seed"), fingerprints)
+        same = {k: v for k, v in settings.items() if k != "compute"}
+        around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()
+        around["base"] = str(base.resolve())
+        if read_environment(self.path).get("identity") != around["identity"]:
+            for stale in ("result.json", "report.html"):
+                remove(self.path / stale)
         write_file(self.path / "settings.toml", to_toml(settings).encode())
-        write_file(self.path / "environment.json", _json(environment(settings.get("seed"), fingerprints)))
+        write_file(self.path / "environment.json", _json(around))
         write_file(self.path / "plan.safetensors", plan.to_bytes())
+
+    def _held(self) -> str:
+        assert self._lock is not None  # opened before it was found to be held
+        self._lock.seek(0)
+        who = self._lock.read().strip() or "unknown"
+        self._lock.close()
+        return (
+            f"A run folder has one writer, but process {who} is writing to {self.path}. Wait until it has ended, or "
+            f"choose another folder with --out."
+        )
 
     def end(self) -> None:
         """Write ``run.json``: timings and choices, which are no part of the result."""
@@ -96,6 +122,15 @@ def environment(seed: Any, fingerprints: Mapping[str, str]) -> dict[str, Any]:
         "seed": seed,
         "fingerprints": dict(fingerprints),
     }
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """``environment.json`` of a run folder; empty where there is none that can be read."""
+    try:
+        tree = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:

@@ -37,7 +37,7 @@ from locard.stats.policy import (
     paid_confidence,
     pairs_to_settle,
 )
-from locard.stats.power import nameable_rate, smallest_nameable
+from locard.stats.power import audited_for, nameable_rate, smallest_nameable
 from locard.stats.rates import (
     Resolution,
     box_ranks,
@@ -71,6 +71,7 @@ __all__ = [
     "auc",
     "auc_many",
     "auc_one_target",
+    "audited_for",
     "balanced_accuracy",
     "balanced_accuracy_one_target",
     "benjamini_hochberg",

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from numpy.typing import ArrayLike
 from scipy.stats import binom
 
 from locard.errors import SettingsError
-from locard.stats.inputs import check_level
+from locard.stats.inputs import Numbers, check_level
 
 
 def signed_rank(differences: Float64[np.ndarray, "records pairs"]) -> Float64[np.ndarray, "records"]:
@@ -89,7 +88,7 @@ def _doubled_ranks(
     return ranks, (ranks * positive).sum(axis=1)
 
 
-def p_hit(hits: ArrayLike, trials: ArrayLike, *, null: float = 0.1) -> Float64[np.ndarray, "records"]:
+def p_hit(hits: Numbers, trials: Numbers, *, null: float = 0.1) -> Float64[np.ndarray, "records"]:
     """Chance of at least ``hits`` in ``trials`` retrainings if the attack found the record in a share ``null`` of them.
 
     - exact for a fixed attacker: references and threshold from pairs that are not counted here

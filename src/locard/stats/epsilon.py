@@ -14,17 +14,16 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from numpy.typing import ArrayLike
 from scipy.special import betainc, betaln, expit
 
-from locard.stats.inputs import check_level, checked
+from locard.stats.inputs import Numbers, check_level, checked
 from locard.types import Estimate, Membership, Scores
 
 METHOD = "lower bound, rank e-process, all thresholds paid"
 LARGEST_EPSILON = 30.0
 
 
-def log_e_process(v: ArrayLike, r: ArrayLike, q: float) -> Float64[np.ndarray, "..."]:
+def log_e_process(v: Numbers, r: Numbers, q: float) -> Float64[np.ndarray, "..."]:
     """log E_r(q) for ``v`` right guesses among ``r``: evidence that guesses are right more often than ``q``.
 
     log E = ln B(v+1, r-v+1) + ln(1 - I_q(v+1, r-v+1)) - ln(1-q) - v ln q - (r-v) ln(1-q); -inf where it underflows,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from jaxtyping import Shaped
 
 from locard.errors import SettingsError
 from locard.types import Membership, Scores
+
+Numbers: TypeAlias = int | float | Sequence[int | float] | Shaped[np.ndarray, "..."]
 
 
 def checked(scores: Any, member: Any) -> tuple[Scores, Membership]:

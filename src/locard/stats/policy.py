@@ -141,7 +141,10 @@ def max_interval(
     >>> round(low, 3), round(high, 3), method
     (0.029, 0.033, 'maximum of 2 attacks: t over 32 pairs, c=1; lower end paid for 2 looks')
     """
-    ends = [_attack_ends(a, looks, confidence) for a in evidence]
+    return _largest([_attack_ends(a, looks, confidence) for a in evidence], looks)
+
+
+def _largest(ends: Sequence[_Ends], looks: int) -> tuple[float, float, str]:
     low = max((e.low for e in ends if e.usable), default=0.0)
     high = max((e.high if e.usable else 1.0 for e in ends), default=1.0)
     methods = ", ".join(dict.fromkeys(e.method for e in ends))
@@ -227,7 +230,7 @@ def _fallback_ends(evidence: AttackEvidence, looks: int, confidence: float) -> _
 def _judge(check: LimitCheck, count: int, confidence: float) -> LimitOutcome:
     looks = max(1, len(check.attacks)) * count
     ends = [_attack_ends(a, looks, confidence) for a in check.attacks]
-    low, high, method = max_interval(check.attacks, looks=looks, confidence=confidence)
+    low, high, method = _largest(ends, looks)
     where = f"{check.name}: the largest of {len(ends)} attacks lies in [{low:.3g}, {high:.3g}], limit {check.limit:g}"
     needed = ""
     outcome: Outcome

@@ -29,6 +29,18 @@ def smallest_nameable(pairs: int, n: int, *, q: float = 0.05) -> int | None:
     return least if least <= n else None
 
 
+def audited_for(non_members: int) -> int:
+    """Audited records that leave every model at least so many non-members, when fair coins decide who is a member.
+
+    Twice as many, and four standard deviations of the coins on top (missed by one model in 30,000), rounded up to 100.
+
+    >>> audited_for(10_000), audited_for(1_000)
+    (20600, 2200)
+    """
+    exact = 2 * non_members + 4 * math.sqrt(2 * non_members)
+    return 100 * math.ceil(exact / 100)
+
+
 def nameable_rate(
     trials: int, n: int, *, power: float = 0.9, share: float = 0.01, q: float = 0.05, null: float = 0.1
 ) -> tuple[int, float]:

@@ -14,7 +14,7 @@ from locard.errors import SettingsError
 from locard.stats.inputs import check_both_kinds, check_level, checked
 from locard.types import Membership, Scores
 
-_Mask: TypeAlias = Bool[np.ndarray, "places"]
+_Mask: TypeAlias = Bool[np.ndarray, "_places"]
 
 
 def floor_product(rate: float, count: int) -> int:

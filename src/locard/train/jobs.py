@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from locard.data.records import Records
+from locard.errors import LocardError, RunStopped, SettingsError
 from locard.plan.plan import Plan
 from locard.seeds import Seed
-from locard.train.recipe import Recipe
+from locard.train.recipe import Predictor, Recipe
 from locard.train.store import Store
 
 KEY_VERSION = 1  # raised when the code below may give other numbers for the same inputs
@@ -32,12 +38,13 @@ class Job:
 
 @dataclass(frozen=True)
 class JobDone:
-    """A finished job and how long its parts took, in seconds."""
+    """A finished job: how long its parts took, in seconds, and what the recipe's own code warned of."""
 
     model: int
     key: str
     fit_seconds: float
     predict_seconds: float
+    warned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +61,28 @@ class Training:
     store: Store
 
     def __call__(self, job: Job) -> JobDone:
-        """Train, observe, store."""
+        """Train, observe, store.
+
+        Raises:
+            SettingsError: the recipe's own code failed, said with the model and the place.
+            RunStopped: the answers could not be stored, or memory ran out.
+        """
         start = time.perf_counter()
-        predict = self.recipe.fit(self.records, job.index, job.seed)
-        fitted = time.perf_counter()
-        features = self.records.features
-        answers = {
-            "logits": _in_blocks(predict, features, self.audited),
-            "population": _in_blocks(predict, features, self.population),
-        }
-        if len(self.population) == 0:
-            answers["population"] = np.zeros((0, 1, len(self.records.classes)), dtype=np.float32)
+        with explained(f"model {job.model}", len(job.index)) as warned:
+            predict = self.recipe.fit(self.records, job.index, job.seed)
+            fitted = time.perf_counter()
+            answers = {"logits": self._ask(predict, self.audited), "population": self._ask(predict, self.population)}
         self.store.write(job.key, answers)
-        return JobDone(job.model, job.key, fitted - start, time.perf_counter() - fitted)
+        said = tuple(dict.fromkeys(f"{w.category.__name__}: {str(w.message).splitlines()[0]}" for w in warned))
+        return JobDone(job.model, job.key, fitted - start, time.perf_counter() - fitted, said)
+
+    def _ask(self, predict: Predictor, places: np.ndarray) -> np.ndarray:
+        """``float32[records, 1, classes]``: answers in blocks, so that memory stays bounded."""
+        out = np.empty((len(places), 1, len(self.records.classes)), dtype=np.float32)
+        for start in range(0, len(places), BLOCK):
+            block = places[start : start + BLOCK]
+            out[start : start + BLOCK, 0] = predict(self.records.features[block])
+        return out
 
 
 def plan_jobs(recipe: Recipe, records: Records, plan: Plan, population: np.ndarray, seed: Seed) -> list[Job]:
@@ -94,10 +110,30 @@ def versions() -> str:
     return ";".join([f"python {platform.python_version()}", platform.machine(), *(f"{n} {version(n)}" for n in names)])
 
 
-def _in_blocks(predict: object, features: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """``float32[records, 1, classes]``: answers in blocks, so that memory stays bounded."""
-    blocks = [
-        np.asarray(predict(features[places[i : i + BLOCK]]))  # type: ignore[operator]
-        for i in range(0, len(places), BLOCK)
-    ]
-    return np.concatenate(blocks)[:, None, :] if blocks else np.zeros((0, 1, 0), dtype=np.float32)
+@contextmanager
+def explained(which: str, records: int) -> Iterator[list[warnings.WarningMessage]]:
+    """Turn what a recipe's own code raises into one message that says which model, where and what to do.
+
+    Yields the list that its warnings go to, instead of the terminal.
+
+    Raises:
+        SettingsError: for any error but memory, which is ``RunStopped``.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("default")
+            yield warned
+    except LocardError:
+        raise
+    except MemoryError as wrong:
+        raise RunStopped(
+            f"Memory for {which} ({records:,} training records) is needed, but it ran out. Lower compute.workers or "
+            f"data.pool, and run the same command again: everything finished so far is kept."
+        ) from wrong
+    except (Exception, SystemExit) as wrong:
+        place = traceback.extract_tb(wrong.__traceback__)[-1]
+        raise SettingsError(
+            f"target.estimator: an estimator that can be trained and asked is needed, but {which} ({records:,} "
+            f"training records) raised {type(wrong).__name__}: {wrong} ({Path(place.filename).name}, line "
+            f"{place.lineno}). Mend target.params, the estimator or the data, and run the same command again."
+        ) from wrong

@@ -75,7 +75,7 @@ class SklearnRecipe:
         """From an unfitted estimator object.
 
         Raises:
-            SettingsError: it is no estimator, it has no ``predict_proba``, or a parameter whose content cannot be named.
+            SettingsError: it is no estimator, has no ``predict_proba``, or a parameter whose content cannot be named.
         """
         from sklearn.base import clone
 

@@ -7,26 +7,25 @@ import json
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from locard.files import write_file
+from locard.errors import RunStopped
+from locard.files import make_folder, write_file
 from locard.types import Logits
 
 
-class DamagedFile(Exception):
-    """A stored file whose content is not what was written; ``set_aside`` says where it went."""
-
-    def __init__(self, path: Path, set_aside: Path) -> None:
-        self.path, self.set_aside = path, set_aside
-        super().__init__(f"{path.name} is damaged; it was moved to {set_aside.name} and will be made again.")
+class DamagedFile(RunStopped):
+    """A stored file that is gone, or whose content is not what was written: the next run makes it again."""
 
 
 class Store:
     """A folder of ``<key>.safetensors``, each whole or not there.
 
     - written under a temporary name and renamed: a crash never leaves half a file under a final name
-    - every file carries a checksum, verified once by each process that reads it
+    - every file carries a checksum of all that is in it, verified once by each process that reads it
+    - a damaged file is set aside under another name, never deleted and never read
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +42,7 @@ class Store:
         Raises:
             RunStopped: the disk is full or the folder cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_file(self.path(key), _pack(tensors))
 
     def sound(self, key: str) -> bool:
@@ -57,8 +56,9 @@ class Store:
         path = self.path(key)
         if not path.exists():
             return False
-        if not _whole(path.read_bytes()):
-            raise DamagedFile(path, self._set_aside(path))
+        if not _whole(path):
+            aside = self._set_aside(path)
+            raise DamagedFile(f"{path.name} is damaged; it was moved to {aside.name} and will be made again.")
         self._sound.add(key)
         return True
 
@@ -82,18 +82,28 @@ class Store:
         """
         from safetensors import safe_open
 
-        path = self.path(key)
-        if not self.sound(key):
-            raise DamagedFile(path, path)
-        with safe_open(str(path), framework="numpy") as f:
+        self._need(key)
+        with safe_open(str(self.path(key)), framework="numpy") as f:
             tensor: np.ndarray = f.get_tensor(name)
         return tensor
 
     def shape(self, key: str, name: str) -> tuple[int, ...]:
-        """A tensor's shape, from the header alone."""
-        with self.path(key).open("rb") as f:
-            (size,) = struct.unpack("<Q", f.read(8))
-            return tuple(json.loads(f.read(size))[name]["shape"])
+        """A tensor's shape, from the header.
+
+        Raises:
+            DamagedFile: the file is damaged or gone.
+        """
+        from safetensors import safe_open
+
+        self._need(key)
+        with safe_open(str(self.path(key)), framework="numpy") as f:
+            return tuple(f.get_slice(name).get_shape())
+
+    def _need(self, key: str) -> None:
+        if not self.sound(key):
+            raise DamagedFile(
+                f"{self.path(key)} is needed, but it is gone. Run the same command again: it will be made again."
+            )
 
     def clean(self) -> None:
         """Remove what crashed writers left; only for the folder's one writer."""
@@ -127,19 +137,26 @@ def _pack(tensors: dict[str, np.ndarray]) -> bytes:
     arrays = {k: np.ascontiguousarray(v) for k, v in sorted(tensors.items())}
     body: bytes = save(arrays)
     (size,) = struct.unpack("<Q", body[:8])
-    checksum = hashlib.sha256(body[8 + size :]).hexdigest()
+    checksum = _checksum(json.loads(body[8 : 8 + size]), body[8 + size :])
     data: bytes = save(arrays, metadata={"checksum": checksum})
     return data
 
 
-def _whole(data: bytes) -> bool:
+def _whole(path: Path) -> bool:
     """Whether header and payload are what was written."""
+    data = path.read_bytes()
     try:
         (size,) = struct.unpack("<Q", data[:8])
         header = json.loads(data[8 : 8 + size])
-        payload = memoryview(data)[8 + size :]
-        ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-        claimed = header["__metadata__"]["checksum"]
-        return bool(max(ends) == len(payload) and hashlib.sha256(payload).hexdigest() == claimed)
-    except (struct.error, ValueError, KeyError, TypeError):
+        claimed = header.pop("__metadata__")["checksum"]
+        return bool(claimed == _checksum(header, memoryview(data)[8 + size :]))
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return False
+
+
+def _checksum(header: dict[str, Any], payload: bytes | memoryview) -> str:
+    """sha256 of the tensors' names, types, shapes and places, and of their bytes."""
+    named = json.dumps(header, sort_keys=True).encode()
+    h = hashlib.sha256(len(named).to_bytes(8, "little") + named)
+    h.update(payload)
+    return h.hexdigest()
