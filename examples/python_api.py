@@ -26,13 +26,13 @@ def main(folder: Path) -> None:
     # Any scikit-learn classifier with predict_proba is a recipe. Every settings section is a keyword.
     result = locard.audit(
         records,
-        RandomForestClassifier(n_estimators=30),
+        RandomForestClassifier(n_estimators=20),
         models=32,
         attacks=["lira", locard.attack("rmia", offline=True), "loss"],  # the first one is the declared headline
         seed=7,
         out=folder / "forest",  # kept, and resumed when run again
         measure={"fprs": [0.1]},
-        policy={"max_auc": 0.7},
+        policy={"max_auc": 0.65},
     )
 
     summary = result.summary  # the tree of result.json

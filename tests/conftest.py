@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from locard.cli.main import run
 from locard.data.records import Records
+from locard.settings import to_toml
 
 FLAKE = 1e-9  # chance that correct code fails one such test
+RESULT = ("result.json", "records.parquet", "scores.safetensors")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -76,3 +80,50 @@ def npz(tmp_path: Path) -> Path:
 def environment() -> dict[str, str]:
     """For subprocesses: one thread each."""
     return os.environ | ONE_THREAD
+
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "seed": 3,
+    "data": {"source": "data.npz"},
+    "target": {"estimator": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 4}},
+    "references": {"models": 8},
+    "attack": [{"name": "lira"}, {"name": "loss"}],
+    "measure": {"fprs": [0.1]},
+    "controls": {"redraws": 3, "blind": False},
+    "compute": {"workers": 1},
+}
+
+
+@pytest.fixture
+def tiny(npz: Path) -> Callable[..., Path]:
+    """``tiny(references={"models": 4})``: a settings file beside the data, with these sections changed."""
+
+    def write(**sections: Any) -> Path:
+        tree = TINY | {k: TINY.get(k, {}) | v if isinstance(v, dict) else v for k, v in sections.items()}
+        path = npz.with_name("audit.toml")
+        path.write_text(to_toml({k: v for k, v in tree.items() if v is not None}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """``cli("audit", path, ...)``: exit code, stdout and stderr of the command, run in this process."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["locard", *map(str, words)])
+        with pytest.raises(SystemExit) as leaving:
+            run()
+        out, err = capfd.readouterr()
+        return int(leaving.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def bytes_of() -> Callable[[Path], dict[str, bytes]]:
+    """The three files of a result."""
+    return lambda folder: {n: (folder / n).read_bytes() for n in RESULT}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-PATIENTS = 700
+PATIENTS = 600
 HERE = Path(__file__).parent
 
 

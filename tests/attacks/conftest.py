@@ -185,6 +185,20 @@ class Slow:
         return np.array([np.mean([formula(r, q) for q in self.queries]) for r in range(len(self.world.y))])
 
 
+@pytest.fixture(
+    params=[
+        {"queries": 2},
+        {"records": 3, "models": 6},
+        {"records": 21, "classes": 2, "queries": 3, "models": 10, "seed": 1},
+        {"records": 13, "classes": 5, "seed": 2},
+    ],
+    ids=lambda shape: ", ".join(f"{v} {k}" for k, v in shape.items()),
+)
+def shape(request: pytest.FixtureRequest) -> dict[str, int]:
+    """Worlds for definitions as loops; half of their records answer on a grid, so ties are included."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def slow() -> Callable[[World], Slow]:
     return Slow

@@ -25,8 +25,8 @@ def share_loop(loss: float, others: list[float]) -> float:
     return (under + (loss - low) / (high - low)) / (k + 1)
 
 
-def test_it_equals_the_loop(world, slow):
-    w = world(queries=2, models=12)
+def test_it_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
 
     def formula(r: int, q: int) -> float:
@@ -36,8 +36,8 @@ def test_it_equals_the_loop(world, slow):
     np.testing.assert_allclose(w.score(AttackR()), s.scores(formula), rtol=1e-6, atol=1e-9)
 
 
-def test_gaussian_equals_the_loop(world, slow):
-    w = world(queries=2, models=12)
+def test_gaussian_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
 
     def formula(r: int, q: int) -> float:

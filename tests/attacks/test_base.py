@@ -8,9 +8,9 @@ from locard.attacks.rmia import RMIA
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_offline_equals_the_loop(temperature, world, slow):
+def test_offline_equals_the_loop(temperature, shape, world, slow):
     """log p - alpha (log-sum-exp of the OUT log-probabilities - log of their number)."""
-    w = world(queries=2)
+    w = world(**shape)
     s = slow(w)
 
     def formula(r: int, q: int) -> float:

@@ -17,8 +17,8 @@ from locard.observe.signals import Margin
 from locard.types import Access
 
 
-def test_watson_equals_the_loop(world, slow):
-    w = world(queries=2)
+def test_watson_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
     expected = s.scores(
         lambda r, q: float(np.log(s.own(0, r, q)) - np.mean([np.log(s.own(k, r, q)) for k in s.sides(r)[1]]))

@@ -8,8 +8,8 @@ from locard.attacks.confidence import Confidence
 from locard.attacks.loss import Loss
 
 
-def test_it_equals_the_loop(world, slow):
-    w = world(queries=2)
+def test_it_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
     np.testing.assert_allclose(w.score(Confidence()), s.scores(lambda r, q: s.phi(0, r, q)), rtol=1e-9, atol=1e-12)
 

@@ -9,8 +9,8 @@ from locard.data.records import Records
 from locard.observe.target import Target
 
 
-def test_it_equals_the_loop(world, slow):
-    w = world(queries=2)
+def test_it_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
     loop = s.scores(lambda r, q: sum(float(p) * float(np.log(p)) for p in s.p(0, r, q)))
     np.testing.assert_allclose(w.score(Entropy()), loop, rtol=1e-9)

@@ -221,7 +221,12 @@ def test_a_class_that_a_reference_never_saw(made, world):
 @every_attack
 def test_saturated_and_silent_models_give_finite_scores(made, world):
     w = world(seed=16)
-    for logits in (w.logits * np.float32(1e4), w.logits * np.float32(0), np.full_like(w.logits, -7.5)):
+    for logits in (
+        w.logits * np.float32(1e30),
+        w.logits * np.float32(1e4),
+        w.logits * np.float32(0),
+        np.full_like(w.logits, -7.5),
+    ):
         other = type(w)(w.records, logits, w.member, logits[:, :9], w.y[:9])
         assert np.isfinite(other.score(made)).all()
 

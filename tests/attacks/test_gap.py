@@ -7,8 +7,8 @@ from locard.attacks import attack
 from locard.attacks.gap import Gap
 
 
-def test_it_equals_the_loop(world, slow):
-    w = world(queries=2)
+def test_it_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     loop = slow(w).scores(lambda r, q: float(np.argmax(w.logits[0, r, q]) == w.y[r]))
     np.testing.assert_array_equal(w.score(Gap()), loop)
 

@@ -14,8 +14,8 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
     return sum(float(a) * float(np.log(a / b)) for a, b in zip(p, q, strict=True) if a > 0)
 
 
-def test_it_equals_the_loop(world, slow):
-    w = world(queries=2, classes=4)
+def test_it_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
 
     def formula(r: int, q: int) -> float:

@@ -58,14 +58,14 @@ def test_the_median_golden_of_the_log_tail():
 
 @pytest.mark.parametrize("offline", [False, True])
 @pytest.mark.parametrize("variance", ["record", "pooled"])
-def test_it_equals_the_loop(variance, offline, world, slow):
-    w = world(queries=2, models=10)
+def test_it_equals_the_loop(variance, offline, shape, world, slow):
+    w = world(**shape)
     s = slow(w)
 
     def spread(side: int, query: int) -> float:
         """Pooled: squared deviations from each record's own mean over (references - 1) of all records."""
         squares, free = 0.0, 0
-        for r in range(20):
+        for r in range(len(w.y)):
             seen = [s.phi(k, r, query) for k in s.sides(r)[side]]
             squares += sum((x - np.mean(seen)) ** 2 for x in seen)
             free += len(seen) - 1
@@ -154,8 +154,8 @@ def test_student_goes_from_pooled_to_record():
     even = side(rng.normal(size=(4, 50_000)) + 100 * rng.normal(size=50_000))
     fitted = student(even, None)
     assert fitted.shape.max() > 25  # variances that differ by chance alone: a strong prior
-    expected = pooled_normal(even).variance * (1 + 1 / 4)  # a fresh value also differs from the mean of four
-    assert np.median(fitted.scale2) == pytest.approx(float(expected), rel=0.05)
+    expected = pooled_normal(even).variance.item() * (1 + 1 / 4)  # a fresh value also differs from the mean of four
+    assert np.median(fitted.scale2) == pytest.approx(expected, rel=0.05)
 
 
 def test_tails_do_not_saturate():
@@ -247,5 +247,5 @@ def test_what_is_refused(world):
     assert np.isfinite(w.score(LiRA())).all()
     with pytest.raises(SettingsError, match="'student' or 'record' or 'pooled' is needed, found 'fixed'"):
         attack("lira", variance="fixed")
-    with pytest.raises(SettingsError, match=r"LiRA.offline: True or False is needed, found 1\."):
-        LiRA(offline=1)
+    with pytest.raises(SettingsError, match=r"lira.offline: True or False is needed, found 1\."):
+        attack("lira", offline=1)

@@ -9,8 +9,8 @@ from locard.data.records import Records
 from locard.observe.target import Target
 
 
-def test_it_equals_the_loop(world, slow):
-    w = world(queries=3)
+def test_it_equals_the_loop(shape, world, slow):
+    w = world(**shape)
     s = slow(w)
     np.testing.assert_allclose(w.score(Loss()), s.scores(lambda r, q: np.log(s.own(0, r, q))), rtol=1e-6)
 

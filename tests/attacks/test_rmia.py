@@ -53,11 +53,11 @@ def test_golden_pairwise_shares(gamma, shares):
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 @pytest.mark.parametrize("offline", [False, True])
-def test_it_equals_the_loop(offline, temperature, world, slow):
+def test_it_equals_the_loop(offline, temperature, shape, world, slow):
     """PEERS line 4, population points included."""
-    w = world(queries=2, population=9)
+    w = world(**shape)
     s = slow(w)
-    z = slow(type(w)(_records_of(w.population_y), w.population_logits, np.zeros((8, 9), dtype=bool), w.logits, w.y))
+    z = slow(type(w)(_records_of(w.population_y), w.population_logits, ~w.member[:, :1] & False, w.logits, w.y))
     a = 0.3
 
     def log_ratio(r: int, q: int) -> float:
@@ -66,14 +66,14 @@ def test_it_equals_the_loop(offline, temperature, world, slow):
         return float(np.log(s.own(0, r, q, temperature) / mean))
 
     def population_ratio(r: int, q: int) -> float:
-        mean = np.mean([z.own(k, r, q, temperature) for k in range(2, 8)])
+        mean = np.mean([z.own(k, r, q, temperature) for k in range(2, len(w.member))])
         mean = 0.5 * ((1 + a) * mean + 1 - a) if offline else mean
         return float(np.log(z.own(0, r, q, temperature) / mean))
 
     ratios = s.scores(log_ratio)
     made = {"offline": offline, "offline_a": a, "temperature": temperature}
     np.testing.assert_allclose(w.score(RMIA(**made)), ratios, rtol=1e-8, atol=1e-10)
-    others = [np.mean([population_ratio(r, q) for q in range(2)]) for r in range(9)]
+    others = [np.mean([population_ratio(r, q) for q in s.queries]) for r in range(9)]
     for gamma in (0.7, 1.0, 2.0):
         shares = [np.mean([np.exp(x - o) >= gamma for o in others]) for x in ratios]
         np.testing.assert_allclose(w.score(RMIA(**made, pairwise=True, gamma=gamma)), shares, rtol=1e-12)

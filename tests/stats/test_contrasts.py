@@ -38,7 +38,9 @@ def _by_enumeration(row: np.ndarray) -> float:
 @QUICK
 @given(st.integers(1, 5), st.integers(1, 8), st.randoms(use_true_random=False))
 def test_signed_rank_counts_every_sign_pattern(records, pairs, random):
-    table = np.array([[random.choice([-3, -1, -0.5, 0, 0.5, 1, 2, 3]) for _ in range(pairs)] for _ in range(records)])
+    table = np.array(
+        [[random.choice([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0]) for _ in range(pairs)] for _ in range(records)]
+    )
     table.flags.writeable = False
     expected = [_by_enumeration(row) for row in table]
     assert signed_rank(table) == pytest.approx(expected, rel=1e-12)

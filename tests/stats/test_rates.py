@@ -91,7 +91,7 @@ def test_no_claims_below_one_expected_claim():
     ],
 )
 def test_box_ranks_golden(non_members, fpr, ranks):
-    """Golden: docs/estimands.md's box at 95 %; ``box_ranks`` against beta.cdf searched rank by rank."""
+    """Golden, at 95 %: made by searching beta.cdf(fpr, k, non_members + 1 - k) rank by rank, as the next test does."""
     assert box_ranks(non_members, fpr) == ranks
 
 

@@ -23,6 +23,10 @@ from locard.stats import (
     twin_competition,
 )
 
+REFUSED_EARLIER = pytest.mark.skipif(
+    hasattr(grade, "__wrapped__"), reason="with --jaxtyping-packages wrong shapes never reach our words"
+)
+
 
 def _world(rng, records, pairs, exposed, rates, trials):
     """Differences with ``exposed`` records shifted, hits with the given TPR for these and .01 for the others."""
@@ -123,6 +127,13 @@ def test_without_pairs_nothing_is_named_and_the_rule_says_why():
     assert grade(np.zeros((0, 16)), np.zeros(0, dtype=int), 8).exposed == 0
 
 
+def test_a_record_without_trials_cannot_be_exposed_but_others_can():
+    grades = grade(np.ones((20, 16)), np.array([8] * 19 + [0]), np.array([8] * 19 + [0]))
+    assert grades.grade.tolist() == ["exposed"] * 19 + ["suspected"]
+    assert grades.p_hit[19] == 1.0
+    assert np.isnan(grades.low[19])
+
+
 def test_any_dependence_names_no_more():
     rng = np.random.default_rng(42)
     differences, hits = _world(rng, 3_000, 32, 60, 0.7, 16)
@@ -190,6 +201,7 @@ def test_power_at_the_stated_rate():
         ((np.ones((2, 4)), np.array([5, 0]), 4), "hits"),
     ],
 )
+@REFUSED_EARLIER
 def test_unusable_input_is_refused(arguments, words):
     with pytest.raises(SettingsError, match=words):
         grade(*arguments)

@@ -76,7 +76,8 @@ def _tpr_check(
             )
         )
     needs = (
-        f"audit {audited_for(wanted):,} records, so that one target has {wanted:,} non-members (found {non_members:,})"
+        f"audit {audited_for(wanted):,} records, so that every target has {wanted:,} non-members (the fewest now: "
+        f"{non_members:,})"
     )
     return LimitCheck(name=f"TPR at FPR {fpr:g}", limit=limit, attacks=tuple(evidence), needs=needs)
 

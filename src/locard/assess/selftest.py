@@ -2,8 +2,8 @@
 
 Worlds are made, not trained: a record's scaled logit is its own difficulty plus noise, plus a known shift in models
 that hold it. The null world has no shift, so every AUC is .5, no more members than non-members are claimed, and
-nothing may be named. In the leaking world every record has a shift. In the third world a tenth of the records leaks so much that
-it must be named, and the others not at all.
+nothing may be named. In the leaking world every record has a shift. In the third world a tenth of the records leaks
+so much that it must be named, and the others not at all.
 """
 
 from __future__ import annotations

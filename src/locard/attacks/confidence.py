@@ -21,6 +21,8 @@ class Confidence:
 
     The score is that probability on its logit scale, log p - log(1 - p), the mean over queries.
 
+    It needs no references, so the variance factor is 1.
+
     Source: Song and Mittal 2021 (USENIX Security, arXiv:2003.10595); Salem et al. 2019
     (arXiv:1806.01246), adversary 3, where the label is not known.
 

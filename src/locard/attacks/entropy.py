@@ -21,6 +21,8 @@ class Entropy:
 
     The score is minus the Shannon entropy of the class probabilities in nats, the mean over queries.
 
+    It needs no references, so the variance factor is 1.
+
     Source: Song and Mittal 2021 (USENIX Security, arXiv:2003.10595); Salem et al. 2019
     (arXiv:1806.01246), adversary 3.
     """

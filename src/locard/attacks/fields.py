@@ -14,7 +14,7 @@ from locard.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Where a number must lie; stands in the annotation of a field: ``Annotated[float, Limits(above=0)]``."""
+    """Where a number must lie; stands in the annotation of a field: ``Annotated[float, Limits(above=0.0)]``."""
 
     above: float | None = None
     least: float | None = None
@@ -85,5 +85,5 @@ def _not_allowed(hint: Any, value: Any) -> str | None:
         kinds = (int,) if hint is int else (int, float)
         fits = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
         words = " ".join(w for w in ("a whole number" if hint is int else "a number", limits.words) if w)
-        return None if fits and limits.allow(value) else words
+        return None if fits and limits.allow(float(value)) else words
     return None

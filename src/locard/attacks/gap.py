@@ -22,6 +22,8 @@ class Gap:
     The score is the share of a record's queries that the target answers with the record's label: 0 or 1 for one
     query, so no small false positive rate can be resolved.
 
+    It needs no references, so the variance factor is 1.
+
     Source: Yeom, Giacomelli, Fredrikson, Jha 2018 (CSF, arXiv:1709.01604), Adversary 1 for classification; the
     baseline of Li, Li, Ribeiro 2021 (arXiv:2002.12062).
     """

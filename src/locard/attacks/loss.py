@@ -21,6 +21,8 @@ class Loss:
 
     The score is the log-probability of the record's label in nats, the mean over queries.
 
+    It needs no references, so the variance factor is 1.
+
     Source: Yeom, Giacomelli, Fredrikson, Jha 2018 (CSF, arXiv:1709.01604), Adversary 2.
 
     Departs: no threshold is learnt; every threshold is on the ROC.

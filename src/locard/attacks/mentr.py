@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -85,7 +86,7 @@ def thresholds_of(references: References, k: int, classes: int) -> np.ndarray:
 
     def find() -> np.ndarray:
         table = by_class(references, k, ModifiedEntropy(), classes)
-        return np.array([_best(table, a, b) for a, b in zip(table.start[:-1], table.start[1:], strict=True)])
+        return np.array([_best(table, a, b) for a, b in pairwise(table.start.tolist())])
 
     return references.memo(("mentr thresholds", classes), k, find, uses_membership=True)
 

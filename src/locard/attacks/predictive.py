@@ -7,7 +7,7 @@ itself. All formulas treat references alike, and read each side's count only thr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ LONE_SHAPE = 10.0
 SHAPES = (2.0, 50.0)
 
 
+@runtime_checkable
 class Predictive(Protocol):
     """A distribution for each record and query."""
 

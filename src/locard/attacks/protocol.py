@@ -124,7 +124,7 @@ def checked(score: Score) -> Score:
     - access, references of each record and population are checked against what the attack declares
     - the answer is one number a record, none of them NaN
 
-    Attacks that need no references may be given None for them.
+    None for references counts as ``References.empty``: no models.
 
     Raises:
         AccessDenied: the target gives less than the attack's ``access``.
@@ -137,7 +137,7 @@ def checked(score: Score) -> Score:
         self: Attack,
         target: Target,
         records: Records,
-        references: References,
+        references: References | None,
         *,
         population: Population | None = None,
         rng: np.random.Generator | None = None,
@@ -149,7 +149,7 @@ def checked(score: Score) -> Score:
                 f"that access, or audit with more."
             )
         target = target.labelled(records.y)
-        references = references if references is None else references.labelled(records.y)
+        references = References.empty(len(records)) if references is None else references.labelled(records.y)
         population = population if population is None else population.labelled()
         _enough(name, self.needs, records, references, population)
         scores = score(self, target, records, references, population=population, rng=rng)
@@ -163,13 +163,11 @@ def checked(score: Score) -> Score:
     return cast(Score, run)
 
 
-def _enough(
-    name: str, needs: Needs, records: Records, references: References | None, population: Population | None
-) -> None:
+def _enough(name: str, needs: Needs, records: Records, references: References, population: Population | None) -> None:
     for side, wanted in (("inside", needs.inside), ("outside", needs.outside)):
         if not wanted:
             continue
-        found = np.zeros(len(records), dtype=np.int64) if references is None else _count(references, side)
+        found = references.inside_count if side == "inside" else references.outside_count
         short = np.flatnonzero(found < wanted)
         if len(short):
             worst = int(short[np.argmin(found[short])])
@@ -184,10 +182,6 @@ def _enough(
             f"{name} needs {needs.population} population records (in no model), found {held}. Keep some records out of "
             f"every model and give them as population=, or choose another attack."
         )
-
-
-def _count(references: References, side: str) -> np.ndarray:
-    return references.inside_count if side == "inside" else references.outside_count
 
 
 def _shown(identity: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -37,7 +38,7 @@ class RiskScore:
     Departs: bins are filled by all references together, not by one. Queries are averaged first.
     """
 
-    bins: Annotated[int, Limits(least=1)] = 5
+    bins: Annotated[int, Limits(least=1.0)] = 5
 
     access: ClassVar[Access] = Access.PROBABILITIES
     discrete: ClassVar[bool] = True
@@ -85,7 +86,7 @@ def _histograms(references: References, edges: np.ndarray) -> tuple[np.ndarray, 
     counts = np.zeros((2, classes, bins))
     for k in references:
         table = by_class(references, k, ModifiedEntropy(), classes)
-        for c, (a, b) in enumerate(zip(table.start[:-1], table.start[1:], strict=True)):
+        for c, (a, b) in enumerate(pairwise(table.start.tolist())):
             cut = np.concatenate(([a], a + np.searchsorted(table.values[a:b], edges[c]), [b]))
             counts[0, c] += np.diff(table.inside[cut])
             counts[1, c] += np.diff(table.outside[cut])

@@ -167,10 +167,10 @@ def cost_text(cost: Cost) -> str:
     lines += [f"Not run    {reason}" for reason in cost.not_run]
     for r in cost.fprs:
         more = (
-            "" if r.resolution == "resolved" else f" (needs {audited_for(r.needed):,} audited records; one target has "
+            f" ({r.needed:,} non-members of each target are needed, the fewest are {r.non_members:,}: audit "
+            f"{audited_for(r.needed):,} records)"
         )
-        more += "" if not more else f"{r.non_members:,} non-members, {r.needed:,} are needed)"
-        lines.append(f"FPR {r.fpr:<7g}{r.resolution}{more}")
+        lines.append(f"FPR {r.fpr:<7g}{r.resolution}{'' if r.resolution == 'resolved' else more}")
     if cost.trials and cost.nameable_rate is not None:
         lines.append(
             f"Exposed    a record found in {cost.nameable_rate:.0%} of retrainings is named with 90 % chance "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from threading import RLock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.signals import Derived, Signal
@@ -19,6 +19,7 @@ DEFAULT_FLOOR = 1e-6
 UNSAID = 100.0  # nats below the largest logit: where a true logit of -inf is put
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Where the logits are: an array, or a store on disk."""
 
@@ -76,9 +77,7 @@ class Observations:
         SettingsError: a floor that is not between 0 and 1.
     """
 
-    def __init__(
-        self, reader: Reader, y: ClassIndex | Sequence[int] | None, *, probability_floor: float | None = None
-    ) -> None:
+    def __init__(self, reader: Reader, y: ArrayLike | None, *, probability_floor: float | None = None) -> None:
         self.models, self.records, self.queries, self.classes = reader.shape
         self._y = None if y is None else _class_numbers(y, self.records, self.classes)
         if probability_floor is not None and not 0.0 < probability_floor < 1.0:
@@ -105,7 +104,7 @@ class Observations:
             )
         return self._y
 
-    def labelled(self, y: ClassIndex | Sequence[int]) -> Observations:
+    def labelled(self, y: ArrayLike) -> Observations:
         """These observations with the true classes of their records, where they were made without them.
 
         Raises:
@@ -204,7 +203,7 @@ def _wrong_length(needed: int, found: int) -> str:
     return f"labels: {needed} are needed (one a record observed), found {found}. Check their order."
 
 
-def _class_numbers(y: ClassIndex | Sequence[int], records: int, classes: int) -> ClassIndex:
+def _class_numbers(y: ArrayLike, records: int, classes: int) -> ClassIndex:
     given = np.asarray(y)
     if given.ndim != 1 or len(given) != records:
         raise DataError(_wrong_length(records, given.size if given.ndim < 2 else len(given)))
@@ -223,7 +222,7 @@ def _class_numbers(y: ClassIndex | Sequence[int], records: int, classes: int) ->
 
 
 def as_logits(
-    logits: np.ndarray | None, probabilities: np.ndarray | None, *, models: bool
+    logits: ArrayLike | None, probabilities: ArrayLike | None, *, models: bool
 ) -> Float32[np.ndarray, "models records queries classes"]:
     """User arrays in the four axes of ``Observations``; a target (``models=False``) gets a models axis of one.
 

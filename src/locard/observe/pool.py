@@ -36,8 +36,7 @@ class Unit:
 
     def whole(self, values: np.ndarray) -> np.ndarray:
         """The nearest whole numbers, as float64."""
-        out: np.ndarray = values - self.shift
-        out /= self.size
+        out: np.ndarray = values * (1.0 / self.size) if self.shift.ndim == 0 else (values - self.shift) / self.size
         np.rint(out, out=out)
         return out
 
@@ -83,6 +82,7 @@ class ReferencePool:
             )
         self.observations = observations
         self.member = member
+        self.latest: dict[Signal, tuple[object, Sums]] = {}  # of the view that asked last: attacks ask for IN, then OUT
         self._once = Once()
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class ReferencePool:
                     f"{signal!r}: a vector signal must hold probabilities (values in [0, 1]), found others. Read the "
                     f"model by signal_of instead."
                 )
-            return Unit(np.zeros(()), np.ldexp(np.ones(()), -bits), bits)
+            return Unit(np.zeros(()), np.array(2.0**-bits), bits)
         low, high, centre = np.full(shape, np.inf), np.full(shape, -np.inf), np.zeros(shape)
         for m in range(len(self)):
             values = self.observations.of_model(signal, m)

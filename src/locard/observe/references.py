@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64
+from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
@@ -63,11 +64,11 @@ class References:
     def from_arrays(
         cls,
         *,
-        member: np.ndarray,
-        logits: np.ndarray | None = None,
-        probabilities: np.ndarray | None = None,
-        labels: np.ndarray | Sequence[int] | None = None,
-        pairs: np.ndarray | Sequence[int] | None = None,
+        member: ArrayLike,
+        logits: ArrayLike | None = None,
+        probabilities: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        pairs: ArrayLike | None = None,
         probability_floor: float = DEFAULT_FLOOR,
     ) -> References:
         """References from outputs: ``float[models, records, queries, classes]`` or ``[models, records, classes]``.
@@ -90,6 +91,13 @@ class References:
         floor = probability_floor if probabilities is not None else None
         pool = ReferencePool(Observations(ArrayReader(array), labels, probability_floor=floor), mask)
         return cls(pool, np.arange(array.shape[0]), pairs=partner)
+
+    @classmethod
+    def empty(cls, records: int) -> References:
+        """No reference models for this many records: what attacks that need none are given."""
+        nothing = np.zeros((0, records, 1, 2), dtype=np.float32)
+        member = np.zeros((0, records), dtype=bool)
+        return cls(ReferencePool(Observations(ArrayReader(nothing), None), member), np.arange(0))
 
     def labelled(self, y: np.ndarray) -> References:
         """These references with the true classes of their records, where they were made without them.
@@ -249,6 +257,13 @@ class References:
         return self._pool.unit(signal), self._sums(signal).side(inside), count
 
     def _sums(self, signal: Signal) -> Sums:
+        owner, found = self._pool.latest.get(signal, (None, None))
+        if found is None or owner is not self:
+            found = self._added_up(signal)
+            self._pool.latest[signal] = (self, found)
+        return found
+
+    def _added_up(self, signal: Signal) -> Sums:
         if self._thin is not None:
             return self._pool.sums_over(signal, self._models, self._thin)
         if self._few_left():
@@ -312,7 +327,7 @@ def _of_pool(models: np.ndarray, pool: int) -> Int64[np.ndarray, "chosen"]:
     return out
 
 
-def _partners(pairs: np.ndarray | Sequence[int], models: int) -> Int64[np.ndarray, "all"]:
+def _partners(pairs: ArrayLike, models: int) -> Int64[np.ndarray, "all"]:
     given = np.asarray(pairs)
     whole = given.dtype.kind in "iu" and given.shape == (models,) and given.size > 0
     if not (whole and 0 <= int(given.min()) <= int(given.max()) < models and (given[given] == np.arange(models)).all()):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from locard.errors import AccessDenied, QueryBudgetSpent
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
@@ -70,9 +71,9 @@ class Target:
     def from_arrays(
         cls,
         *,
-        logits: np.ndarray | None = None,
-        probabilities: np.ndarray | None = None,
-        labels: np.ndarray | Sequence[int] | None = None,
+        logits: ArrayLike | None = None,
+        probabilities: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         probability_floor: float = DEFAULT_FLOOR,
         access: Access = Access.LOGITS,
         budget: int | None = None,

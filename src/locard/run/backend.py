@@ -6,13 +6,15 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from locard.errors import RunStopped, SettingsError
 
-ATTEMPTS = 3  # a chunk whose worker dies is run again this many times in all
+ATTEMPTS = 3  # a chunk whose worker dies runs this many times in all
+QUEUED = 2  # chunks a worker has been handed at any time
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 
@@ -25,7 +27,7 @@ class Backend(Protocol):
         """Results as they finish; ``work`` is sent to each worker once.
 
         Raises:
-            RunStopped: workers died ``ATTEMPTS`` times.
+            RunStopped: a chunk's worker died ``ATTEMPTS`` times.
             SettingsError: ``work`` cannot be sent to workers.
         """
         ...
@@ -49,19 +51,18 @@ class LocalBackend:
         if self.workers == 1 or len(chunks) == 0:
             yield from _here(work, chunks)
             return
-        packed = _packed(work)
-        waiting, attempts = list(chunks), 0
+        packed, waiting = _packed(work), deque((chunk, 1) for chunk in chunks)
         while waiting:
-            attempts += 1
-            lost: list[Any] = []
+            lost: list[tuple[Any, int]] = []
             yield from _pooled(packed, waiting, min(self.workers, len(waiting)), lost)
-            if lost and attempts == ATTEMPTS:
+            given_up = sum(attempt == ATTEMPTS for _, attempt in lost)
+            if given_up:
                 raise RunStopped(
-                    f"Workers that live to the end are needed, but one died {ATTEMPTS} times, with {len(lost)} jobs "
-                    f"left (often: out of memory). Set compute.workers = 1 or free memory, and run the same command "
+                    f"Workers that live to the end are needed, but {given_up} of the jobs left lost theirs {ATTEMPTS} "
+                    f"times (often: out of memory). Set compute.workers = 1 or free memory, and run the same command "
                     f"again: everything finished so far is kept."
                 )
-            waiting = lost
+            waiting.extendleft((chunk, attempt + 1) for chunk, attempt in reversed(lost))
 
 
 def _here(work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
@@ -86,8 +87,9 @@ def _packed(work: Callable[[Any], Any]) -> bytes:
     return packed
 
 
-def _pooled(packed: bytes, chunks: list[Any], workers: int, lost: list[Any]) -> Iterator[Any]:
-    from concurrent.futures import as_completed
+def _pooled(packed: bytes, waiting: deque[tuple[Any, int]], workers: int, lost: list[tuple[Any, int]]) -> Iterator[Any]:
+    """Results of the waiting chunks until none is left, or until a worker dies: then ``lost`` says what ran."""
+    from concurrent.futures import FIRST_COMPLETED, wait
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib.externals.loky import ProcessPoolExecutor
@@ -95,17 +97,24 @@ def _pooled(packed: bytes, chunks: list[Any], workers: int, lost: list[Any]) -> 
     pool = ProcessPoolExecutor(
         max_workers=workers, initializer=_start_worker, initargs=(packed, os.getpid()), env=ONE_THREAD
     )
+    running: dict[Any, tuple[Any, int]] = {}
     finished = False
     try:
-        futures = {pool.submit(_run, chunk): chunk for chunk in chunks}
-        for future in as_completed(futures):
-            try:
-                done = future.result()
-            except BrokenProcessPool:
-                lost.append(futures[future])
-                continue
-            yield done
+        while (waiting or running) and not lost:
+            while waiting and len(running) < QUEUED * workers:  # few at a time: a pool is killed cleanly while it works
+                future = pool.submit(_run, waiting[0][0])
+                running[future] = waiting.popleft()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                try:
+                    done = future.result()
+                except BrokenProcessPool:
+                    lost += running.values()
+                    break
+                del running[future]
+                yield done
         finished = not lost
+    except BrokenProcessPool:  # while handing out
+        lost += running.values()
     finally:
         pool.shutdown(wait=True, kill_workers=not finished)
 

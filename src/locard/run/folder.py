@@ -55,7 +55,8 @@ class RunFolder:
             raise StoreMismatch(self._held()) from held
         except (FileExistsError, NotADirectoryError) as taken:
             raise StoreMismatch(
-                f"A folder is needed for the run, but {self.path} is a file or lies below one. Choose another with --out."
+                f"A folder is needed for the run, but {self.path} is a file or lies below one. "
+                f"Choose another with --out."
             ) from taken
         except OSError as problem:
             raise cannot_write(self.path, 0, problem) from problem

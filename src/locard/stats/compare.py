@@ -70,7 +70,7 @@ def compare_all(
 
     >>> rng = np.random.default_rng(0)
     >>> values = {name: 0.6 + 0.01 * rng.normal(size=16) for name in ("lira", "loss")}
-    >>> found = compare_all(values, np.arange(16) // 2, {"lira": 2.5, "loss": 1}, headline="lira")
+    >>> found = compare_all(values, np.arange(16) // 2, {"lira": 2.5, "loss": 1.0}, headline="lira")
     >>> [(c.first, c.second) for c in found]
     [('lira', 'loss')]
     """

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Shaped
 from numpy.typing import ArrayLike
 
 from locard.errors import SettingsError
 from locard.seeds import Seed
 from locard.stats.epsilon import epsilon_lower_bound
+from locard.stats.inputs import checked
 from locard.stats.intervals import (
     auc_one_target,
     balanced_accuracy_one_target,
@@ -56,7 +56,8 @@ def measure(
         fprs: nominal false positive rates, strictly between 0 and 1.
         confidence: of each interval.
         coin_flips: every membership was an independent fair coin. Only then is there an epsilon bound (one target).
-        all_members_audited: one target whose members are all here: its TPR is counted, only its FPR is uncertain.
+        all_members_audited: one target whose members are all here: its TPR is counted, only its FPR is uncertain. Of
+            several targets, this concerns the first where it stands in for all.
         pair: int[targets], the pair of each target; needed for, and only for, several targets.
         factor: the attack's variance factor over pairs; 2.5, the largest, is right or careful for every attack.
         seed: of the random halves and of the order among tied scores.
@@ -74,14 +75,18 @@ def measure(
     values = np.asarray(scores, dtype=np.float64)
     inside = np.asarray(member)
     if values.ndim == 1 and pair is None:
+        values, inside = checked(values, inside)
         return _one_target(values, inside, tuple(fprs), confidence, coin_flips, all_members_audited, Seed(seed))
-    if values.ndim != 2 or pair is None or inside.shape != values.shape or len(np.asarray(pair)) != len(values):
+    pairs = np.asarray(() if pair is None else pair)
+    if values.ndim != 2 or inside.shape != values.shape or pairs.shape != values.shape[:1] or not pairs.size:
         raise SettingsError(
             "scores: records of one target, or targets x records with pair=, one number a target, are needed, found "
-            f"shapes {values.shape} (scores), {inside.shape} (member), "
-            f"{None if pair is None else np.asarray(pair).shape} (pair)."
+            f"shapes {values.shape} (scores), {inside.shape} (member), {pairs.shape} (pair)."
         )
-    return _procedure(values, inside, tuple(fprs), confidence, np.asarray(pair), factor, Seed(seed))
+    _, flat = checked(values.ravel(), inside.ravel())
+    member_table = flat.reshape(values.shape)
+    first = _one_target(values[0], member_table[0], tuple(fprs), confidence, False, all_members_audited, Seed(seed))
+    return _procedure(values, member_table, first, confidence, pairs, factor, Seed(seed))
 
 
 def _one_target(
@@ -107,7 +112,7 @@ def _one_target(
     }
     return Measurement(
         auc=auc_one_target(scores, member, confidence=confidence),
-        tpr=MappingProxyType(boxes),
+        tpr=boxes,
         balanced_accuracy=balanced_accuracy_one_target(scores, member, rng=halves, confidence=confidence),
         epsilon=epsilon,
     )
@@ -116,19 +121,18 @@ def _one_target(
 def _procedure(
     scores: Float64[np.ndarray, "targets records"],
     member: Bool[np.ndarray, "targets records"],
-    fprs: tuple[float, ...],
+    first: Measurement,
     confidence: float,
-    pair: np.ndarray,
+    pair: Shaped[np.ndarray, "targets"],
     factor: float,
     seed: Seed,
 ) -> Measurement:
     """By t over pairs; the first target stands in where all pairs are equal (it was not picked by its result)."""
-    grid = np.ones(1)
+    grid, fprs = np.ones(1), tuple(first.tpr)
     rows = [
         summarise(row, inside, fprs=fprs, grid=grid, rng=seed.child("measure", "halves", target).generator())
         for target, (row, inside) in enumerate(zip(scores, member, strict=True))
     ]
-    first = _one_target(scores[0], member[0], fprs, confidence, False, False, seed)
 
     def over_pairs(values: list[float], one_target: Estimate) -> Estimate:
         means = pair_means(np.array(values), pair)
@@ -149,7 +153,7 @@ def _procedure(
     }
     return Measurement(
         auc=over_pairs([row.auc for row in rows], first.auc),
-        tpr=MappingProxyType(tpr),
+        tpr=tpr,
         balanced_accuracy=over_pairs([row.balanced_accuracy for row in rows], first.balanced_accuracy),
         epsilon=Estimate.undefined(
             "targets that share records give no epsilon bound: measure one coin-flip target by itself"

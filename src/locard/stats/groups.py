@@ -33,18 +33,15 @@ def group_estimates(
         values: a statistic (AUC, or TPR at the target's own threshold) of every target inside every group.
         pair: each target's pair.
         names: the groups' names, in the order of the columns.
-        members: how many members the group has in each target.
-        non_members: how many non-members.
+        members, non_members: how many of each the group has in each target.
         factor: the attack's variance factor.
         true_positives: for TPRs, the counts behind them.
-        confidence: of all intervals together.
-        bounds: the statistic's range.
+        confidence, bounds: of all intervals together; the statistic's range.
 
     Undefined, with the reason: a group with fewer than 10 members or 10 non-members in some target (such groups are
     known before any score and are not paid for), fewer than 10 true positives in all, all pairs equal.
 
-    Raises:
-        SettingsError: shapes that differ.
+    Raises: SettingsError where shapes differ.
 
     >>> values = np.array([[0.6, 0.5], [0.7, 0.5], [0.65, 0.4], [0.6, 0.6]] * 2)
     >>> size = np.full((8, 2), [50, 5])
@@ -61,8 +58,7 @@ def group_estimates(
             f"{table.shape}, {inside.shape} and {outside.shape}."
         )
     check_level("confidence", confidence)
-    fewest = inside.min(axis=0, initial=LEAST_OF_EACH_KIND), outside.min(axis=0, initial=LEAST_OF_EACH_KIND)
-    large = np.minimum(*fewest) >= LEAST_OF_EACH_KIND
+    large = np.minimum(inside, outside).min(axis=0, initial=LEAST_OF_EACH_KIND) >= LEAST_OF_EACH_KIND
     each = 1 - (1 - confidence) / max(1, int(large.sum()))
     out = {}
     for column, name in enumerate(names):
@@ -71,8 +67,7 @@ def group_estimates(
                 f"a group needs {LEAST_OF_EACH_KIND} members and {LEAST_OF_EACH_KIND} non-members in every target, "
                 f"found {inside[:, column].min()} and {outside[:, column].min()}"
             )
-        elif true_positives is not None and int(true_positives[:, column].sum()) < LEAST_TRUE_POSITIVES:
-            found = int(true_positives[:, column].sum())
+        elif true_positives is not None and (found := int(true_positives[:, column].sum())) < LEAST_TRUE_POSITIVES:
             out[name] = Estimate.undefined(
                 f"a group's TPR needs {LEAST_TRUE_POSITIVES} true positives over all targets, found {found}"
             )

@@ -239,7 +239,7 @@ def balanced_accuracy_one_target(
 def wilson(share: float, trials: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share seen in ``trials`` (which need not be whole). [A]
 
-    >>> low, high = wilson(1.0, 100)
+    >>> low, high = wilson(1.0, 100.0)
     >>> round(low, 4), round(high, 4)
     (0.963, 1.0)
     """

@@ -136,7 +136,7 @@ def max_interval(
     - high is 1 where an attack has no usable interval, low 0 where none has
 
     >>> rng = np.random.default_rng(0)
-    >>> a = [AttackEvidence(name=n, values=0.03 + 0.005 * rng.normal(size=32), factor=1) for n in ("loss", "gap")]
+    >>> a = [AttackEvidence(name=n, values=0.03 + 0.005 * rng.normal(size=32), factor=1.0) for n in ("loss", "gap")]
     >>> low, high, method = max_interval(a, looks=2)
     >>> round(low, 3), round(high, 3), method
     (0.029, 0.033, 'maximum of 2 attacks: t over 32 pairs, c=1; lower end paid for 2 looks')
@@ -164,7 +164,7 @@ def gate(limits: Sequence[LimitCheck], *, exposed: ExposedLimit | None = None, c
         SettingsError: there is no limit.
 
     >>> rng = np.random.default_rng(0)
-    >>> attack = AttackEvidence(name="loss", values=0.03 + 0.005 * rng.normal(size=32), factor=1)
+    >>> attack = AttackEvidence(name="loss", values=0.03 + 0.005 * rng.normal(size=32), factor=1.0)
     >>> [gate([LimitCheck(name="max_tpr", limit=c, attacks=(attack,))]).outcome for c in (0.01, 0.03, 0.1)]
     ['fail', 'inconclusive', 'pass']
     """

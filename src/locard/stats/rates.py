@@ -128,6 +128,11 @@ def one_target_box(
 
     Raises:
         SettingsError: a NaN, different lengths, ``fpr`` or ``confidence`` outside (0, 1).
+
+    >>> scores, member = np.arange(2000.0) % 1000, np.arange(2000) >= 900
+    >>> box = one_target_box(scores, member, 0.01)
+    >>> box, box.reason
+    (0.1891 [0.1581, 0.2256], 'bounded only: 900 non-members, resolved from 1000')
     """
     ordered = sort_scores(scores, member)
     members, others = ordered.members.size, ordered.non_members.size

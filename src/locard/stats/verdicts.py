@@ -84,23 +84,20 @@ def grade(
         raise SettingsError(f'dependence: "prds" or "any" is needed, found {dependence!r}.')
     adjust = benjamini_hochberg if dependence == "prds" else benjamini_yekutieli
     n, count, tried = _sizes(differences, hits, trials)
-    pairs = 0 if differences is None else int(np.shape(differences)[1])
-    flip = np.full(n, np.nan) if differences is None or not pairs else signed_rank(differences)
-    hit = np.where(tried > 0, p_hit(count, tried), np.nan)
+    pairs = 0 if differences is None else int(np.shape(differences)[-1])
+    missing = np.full(n, np.nan)
+    flip = missing if differences is None or not pairs else signed_rank(differences)
+    hit = p_hit(count, tried) if tried.any() else missing
     both = np.maximum(flip, hit)  # NaN where either is missing
     tested = not np.isnan(both).any()
-    adjusted = adjust(both) if tested else np.full(n, np.nan)
+    adjusted = adjust(both) if tested else missing
 
-    exposed = np.zeros(n, dtype=np.bool_)
-    moved = np.zeros(n, dtype=np.bool_)
+    exposed = moved = np.zeros(n, dtype=np.bool_)
     if pairs >= LEAST_PAIRS_TO_NAME:
-        moved = adjust(flip) <= q
-        exposed = adjusted <= q
+        moved, exposed = adjust(flip) <= q, adjusted <= q
     elif differences is not None and pairs:
         moved = twin_competition(differences, q=q)
-    names = np.full(n, "not shown", dtype=object)
-    names[moved] = "suspected"
-    names[exposed] = "exposed"
+    names = np.where(exposed, "exposed", np.where(moved, "suspected", "not shown")).astype(object)
     low, high = clopper_pearson(count, tried)
     fcr_low, fcr_high = fcr_intervals(count, tried, exposed, q=q)
     return Grades(

@@ -181,7 +181,8 @@ class SklearnRecipe:
         from sklearn.pipeline import Pipeline
 
         estimator = self.build()
-        cores = [k for k in estimator.get_params(deep=True) if k == "n_jobs" or k.endswith("__n_jobs")]
+        given = {k: v for k, v in estimator.get_params(deep=True).items() if v is not None}
+        cores = [k for k in given if k == "n_jobs" or k.endswith("__n_jobs")]  # where it is not given it is 1 anyway
         estimator.set_params(**dict.fromkeys(cores, 1))
         steps: list[tuple[str, Any]] = []
         if columns is not None and self.preprocess != "none":

@@ -1,0 +1,210 @@
+"""The local backend: equal results whatever the number of workers, and no worker lost is a job lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from locard.errors import RunStopped, SettingsError
+from locard.run.backend import Backend, LocalBackend
+
+
+class Square:
+    def __call__(self, chunk: int) -> tuple[int, str | None]:
+        return chunk**2, os.environ.get("OMP_NUM_THREADS")
+
+
+class DiesOnce:
+    """Kills its own worker at chunk 3, unless the marker says that it did before."""
+
+    def __init__(self, marker: Path, times: int) -> None:
+        self.marker, self.times = marker, times
+
+    def __call__(self, chunk: int) -> int:
+        if chunk == 3:
+            died = len(self.marker.read_text()) if self.marker.exists() else 0
+            if died < self.times:
+                self.marker.write_text("x" * (died + 1))
+                os.kill(os.getpid(), signal.SIGKILL)
+        return chunk * 10
+
+
+class SomeDieOnce:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, chunk: int) -> int:
+        marker = self.folder / str(chunk)
+        if chunk % 6 == 0 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chunk
+
+
+class Raises:
+    def __call__(self, chunk: int) -> int:
+        raise SettingsError(f"chunk {chunk} is wrong")
+
+
+class NotForTheRoad:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __call__(self, chunk: int) -> int:
+        return chunk
+
+
+class OpensBadly:
+    """Pickles, but cannot be opened again: as with a class that workers cannot import."""
+
+    def __reduce__(self):
+        return (__import__, ("no_such_module_anywhere",))
+
+    def __call__(self, chunk: int) -> int:
+        return chunk
+
+
+def test_results_are_the_same_whatever_the_number_of_workers():
+    results = {w: sorted(LocalBackend(workers=w).map(Square(), range(7))) for w in (1, 3)}
+    assert [r for r, _ in results[1]] == [r for r, _ in results[3]] == [n**2 for n in range(7)]
+    assert {threads for _, threads in results[3]} == {"1"}  # one thread a worker
+    assert isinstance(LocalBackend(workers=1), Backend)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_chunks_no_results(workers):
+    assert list(LocalBackend(workers=workers).map(Square(), [])) == []
+
+
+def test_a_worker_that_dies_is_replaced_and_its_chunk_runs_again(tmp_path):
+    work = DiesOnce(tmp_path / "marker", times=1)
+    assert sorted(LocalBackend(workers=2).map(work, range(6))) == [0, 10, 20, 30, 40, 50]
+    assert (tmp_path / "marker").read_text() == "x"
+
+
+def test_workers_that_always_die_stop_the_run_with_a_message_and_what_was_done(tmp_path):
+    work, done = DiesOnce(tmp_path / "marker", times=99), []
+
+    def run() -> None:
+        done.extend(LocalBackend(workers=2).map(work, range(6)))
+
+    with pytest.raises(RunStopped, match=r"lost theirs 3 times.*Set compute\.workers = 1.*run the same command again"):
+        run()
+    assert (tmp_path / "marker").read_text() == "xxx"
+
+
+def test_deaths_of_different_jobs_are_not_added_up(tmp_path):
+    """Four deaths in one run. Planted: counting every death, whatever its worker worked on, stops it at the third."""
+    assert sorted(LocalBackend(workers=2).map(SomeDieOnce(tmp_path), range(24))) == list(range(24))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_a_job_raises_comes_back_as_it_is_and_is_not_tried_again():
+    with pytest.raises(SettingsError, match="chunk 5 is wrong"):
+        list(LocalBackend(workers=2).map(Raises(), [5]))
+
+
+def test_work_that_cannot_be_sent_to_workers_is_said_at_once():
+    with pytest.raises(SettingsError, match=r"pickling it raised TypeError.*Set compute\.workers = 1"):
+        list(LocalBackend(workers=2).map(NotForTheRoad(), [1]))
+    assert list(LocalBackend(workers=1).map(NotForTheRoad(), [1])) == [1]
+
+
+def test_work_that_workers_cannot_open_is_said_and_not_taken_for_a_lack_of_memory():
+    with pytest.raises(SettingsError, match=r"ModuleNotFoundError: No module named 'no_such_module_anywhere'"):
+        list(LocalBackend(workers=2).map(OpensBadly(), [1]))
+
+
+def test_chunks_after_an_abandoned_map_do_not_keep_workers_alive():
+    results = LocalBackend(workers=2).map(Square(), range(50))
+    next(results)
+    results.close()
+    assert not alive_children(os.getpid(), "loky")
+
+
+def alive_children(parent: int, word: str) -> list[int]:
+    out = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in out.splitlines()[1:]]
+    return [int(pid) for pid, above, args in rows if int(above) == parent and word in args and "tracker" not in args]
+
+
+SLOW = """
+import os, sys, time
+from pathlib import Path
+from locard.run.backend import LocalBackend
+
+def work(chunk):
+    Path(sys.argv[1] if len(sys.argv) > 1 else os.environ["PIDS"], str(os.getpid())).touch()
+    time.sleep(60)
+
+for _ in LocalBackend(workers=2).map(work, [1, 2, 3]):
+    pass
+"""
+
+
+def test_workers_leave_within_three_seconds_when_their_parent_is_killed(tmp_path, environment):
+    """From a script without a main guard, too: workers do not import it."""
+    script, pids = tmp_path / "slow.py", tmp_path / "pids"
+    script.write_text(SLOW)
+    pids.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment | {"PIDS": str(pids)})
+    try:
+        wait_until(lambda: len(list(pids.iterdir())) == 2, seconds=30)
+        workers = [int(p.name) for p in pids.iterdir()]
+        assert all(running(w) for w in workers)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(running(w) for w in workers), seconds=3)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(ready, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.05)
+
+
+MAIN = """
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+import locard
+
+class Mine(ClassifierMixin, BaseEstimator):
+    def fit(self, x, y):
+        self.classes_ = np.unique(y)
+        self.near_ = x[:, 0].mean()
+        return self
+    def predict_proba(self, x):
+        p = 1 / (1 + np.exp(-(x[:, 0] - self.near_)))
+        return np.stack([1 - p, p], axis=1)
+
+rng = np.random.default_rng(0)
+records = locard.Records(ids=range(60), features=rng.normal(size=(60, 2)), labels=np.arange(60) % 2)
+result = locard.audit(records, Mine(), models=4, attacks=["loss"], compute={"workers": 2},
+                      controls={"redraws": 0, "blind": False}, measure={"fprs": [0.1]})
+print(result.summary.attacks[0].auc.value)
+"""
+
+
+def test_a_script_without_a_main_guard_may_audit_its_own_estimator_in_many_processes(tmp_path, environment):
+    script = tmp_path / "script.py"
+    script.write_text(MAIN)
+    out = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.count("\n") == 1  # the script ran once, not once a worker
+    assert 0 <= float(out.stdout) <= 1
