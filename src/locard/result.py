@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_serializer
 
 from locard.errors import StoreMismatch
-from locard.files import cannot_write, remove, write_file
+from locard.files import make_folder, remove, write_file
 from locard.types import Estimate
 
 if TYPE_CHECKING:
@@ -326,19 +326,11 @@ class AuditResult:
         return json.dumps(self.summary.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``scores.safetensors``, ``records.parquet`` and, last, ``result.json``.
+        """Write ``scores.safetensors``, ``records.parquet`` and ``result.json`` (each by temporary name and rename).
 
-        Each by temporary name and rename, and an older ``result.json`` goes first: where there is one, the other two
-        belong to it.
-
-        Raises:
-            RunStopped: the disk is full or the folder cannot be written.
+        An older ``result.json`` goes first and the new one comes last: where there is one, the others belong to it.
         """
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise cannot_write(folder, 0, problem) from problem
+        folder = make_folder(Path(folder))
         remove(folder / "result.json")
         write_file(folder / "scores.safetensors", _tensors(self.scores))
         write_file(folder / "records.parquet", _parquet(self.records))

@@ -289,7 +289,7 @@ def _is_tables(value: Any) -> bool:
 
 
 def _key(name: str) -> str:
-    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else json.dumps(name)
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _quoted(name)
 
 
 def _toml(value: Any) -> str:
@@ -301,7 +301,12 @@ def _toml(value: Any) -> str:
         return str(value)
     if isinstance(value, date | time):
         return value.isoformat()
-    return json.dumps("null" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return _quoted("null" if value is None else value)
+
+
+def _quoted(value: Any) -> str:
+    """Texts, numbers and booleans are written as in JSON, but for the one control character that JSON lets stand."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(text: str) -> Any:

@@ -9,9 +9,9 @@ seeds are fixed. Power: the standard error is .0029 for 40,000 records, .0011 an
 The plain mean over all references of these balanced tables scores .586 / .538 / .516 / .504 at 4 / 8 / 16 / 64 models:
 30, 13 and 5.5 standard errors here, 7 at 64 in the long version.
 
-Planted in the code and seen to fail here: ``References.without`` that keeps the partner (LiRA per record, mentr,
-instance_vector, ...); ``thinned`` that keeps every reference; RMIA with a plain mean over all references instead of
-equal IN and OUT weights. The last two tests keep two such bugs for good.
+Planted in the code and seen to fail here: ``References.without`` that keeps the partner; ``thinned`` that keeps every
+reference; RMIA with a plain mean over all references instead of equal IN and OUT weights. The last two tests keep two
+such bugs for good.
 """
 
 from __future__ import annotations

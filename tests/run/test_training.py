@@ -77,7 +77,8 @@ def test_a_fit_that_raises_is_one_message_with_the_model_and_finished_models_sta
         failed = int(str(told.value).split("model ")[1].split()[0])
         assert plan.member[failed, 0]
         assert "Mend target.params, the estimator or the data" in str(told.value)
-        assert all(folder.store.sound(j.key) for j in made[:failed] if not plan.member[j.model, 0])
+        if workers == 1:  # two workers may be at two models when the first of them fails
+            assert all(folder.store.sound(j.key) for j in made[:failed])
 
 
 def test_a_watch_is_silent_unless_told_otherwise(capsys):
