@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from locard.data.records import Records
     from locard.observe.references import Population, References
     from locard.observe.target import Target
-    from locard.pipeline import audit, audit_saved
+    from locard.pipeline import SavedTarget, audit, audit_saved
     from locard.result import AuditResult
     from locard.stats import measure
     from locard.train.recipe import SklearnRecipe
@@ -28,6 +28,7 @@ _PUBLIC = {
     "Population": "locard.observe.references",
     "Records": "locard.data.records",
     "References": "locard.observe.references",
+    "SavedTarget": "locard.pipeline",
     "SklearnRecipe": "locard.train.recipe",
     "Target": "locard.observe.target",
     "attack": "locard.attacks",
@@ -45,6 +46,7 @@ __all__ = [
     "Population",
     "Records",
     "References",
+    "SavedTarget",
     "SklearnRecipe",
     "Target",
     "__version__",

@@ -46,12 +46,22 @@ class Problems:
             raise kind(list(dict.fromkeys(self.found)))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known: the nearest one, or all of them.
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A half sentence that names what ``word`` may have meant: the nearest names, else the first few of them.
 
-    >>> nearest("lyra", ["lira", "rmia"])
-    "did you mean 'lira'?"
+    >>> nearest("incme", ["age", "income", "sex"])
+    'Nearest: income.'
+    >>> nearest("zzz", ["age", "income"])
+    'There are: age, income.'
     """
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}."
+    names = [str(k) for k in known]
+    lowered: dict[str, str] = {}
+    for name in names:
+        lowered.setdefault(name.lower(), name)
+    close = difflib.get_close_matches(word.lower(), lowered, n=3, cutoff=0.6)
+    if close:
+        return f"Nearest: {', '.join(lowered[c] for c in close)}."
+    if not names:
+        return "There are none."
+    shown = ", ".join(names[:12])
+    return f"There are: {shown}{f' and {len(names) - 12} more' if len(names) > 12 else ''}."

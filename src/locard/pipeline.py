@@ -78,6 +78,7 @@ def _case(prepared: Prepared, watch: Watch) -> Case:
         duplicates=prepared.duplicates,
         released=released if prepared.released is not None else None,
         progress=watch.progress,
+        caveats=getattr(prepared.recipe, "caveats", ()),
     )
 
 

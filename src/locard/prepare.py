@@ -74,7 +74,10 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     released = None
     if settings.released is not None:
         with problems.gather():
-            released = load_model(settings.released.model, base=base, trust_pickle=settings.released.trust_pickle)
+            given = settings.released
+            released = load_model(
+                given.model, base=base, trust_pickle=given.trust_pickle, trust_types=given.trust_types
+            )
         with problems.gather():
             ids = read_ids(base / settings.released.members)
     problems.settle()

@@ -117,6 +117,7 @@ class ReleasedSettings(Section):
     model: str = Field(description="a skops or ONNX file, or 'module:function'; pickle only with trust_pickle = true")
     members: str = Field(description="a text file with the ids of its training records, one a line")
     trust_pickle: bool = Field(False, description="loading a pickle runs whatever code is in it")
+    trust_types: tuple[str, ...] = Field((), description="types in a skops file that you know to be safe")
 
 
 class MeasureSettings(Section):

@@ -17,7 +17,7 @@ from locard.plan.given import from_mask
 from locard.plan.plan import Plan
 from locard.stats import auc_many
 
-WORLDS, RECORDS = 60, 200
+WORLDS, RECORDS = 50, 160
 
 
 def balanced(models: int, seed: int) -> np.ndarray:

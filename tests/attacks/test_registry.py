@@ -20,9 +20,9 @@ from locard.types import Access
 
 
 def test_unknown_names_name_the_nearest():
-    with pytest.raises(SettingsError, match="unknown name 'lyra': did you mean 'lira'"):
+    with pytest.raises(SettingsError, match=r"unknown name 'lyra'\. Nearest: lira"):
         attack("lyra")
-    with pytest.raises(SettingsError, match="unknown name 'zzz': there are: gap, loss, confidence"):
+    with pytest.raises(SettingsError, match=r"unknown name 'zzz'\. There are: gap, loss, confidence"):
         attack("zzz")
 
 
@@ -30,11 +30,11 @@ def test_all_problems_are_told_at_once_with_what_is_allowed():
     with pytest.raises(SettingsError) as told:
         attack("lira", varience="pooled", variance="both", offline="no")
     assert told.value.problems == (
-        "lira: unknown setting 'varience': did you mean 'variance'?",
+        "lira: unknown setting 'varience'. Nearest: variance.",
         "lira.variance: 'student' or 'record' or 'pooled' is needed, found 'both'.",
         "lira.offline: True or False is needed, found 'no'.",
     )
-    with pytest.raises(SettingsError, match="gap: unknown setting 'offline': it takes none"):
+    with pytest.raises(SettingsError, match=r"gap: unknown setting 'offline'\. It takes none"):
         attack("gap", offline=True)
 
 

@@ -129,4 +129,4 @@ def test_what_is_refused(world):
     assert len(told.value.problems) == 3
     assert "offline_a: a number of at least 0 and of at most 1 is needed, found 1.5" in str(told.value)
     assert "temperature: a number above 0 is needed, found 0" in str(told.value)
-    assert "unknown setting 'gama': did you mean 'gamma'?" in str(told.value)
+    assert "unknown setting 'gama'. Nearest: gamma." in str(told.value)

@@ -56,6 +56,7 @@ class Case:
     duplicates: Duplicates | None
     released: Callable[[Audited], Released] | None
     progress: Progress
+    caveats: tuple[str, ...] = ()
 
 
 def assess(audited: Audited, case: Case) -> AuditResult:
@@ -88,7 +89,7 @@ def assess(audited: Audited, case: Case) -> AuditResult:
         not_run=list(case.chosen.not_run),
         released=released.part if released else None,
         policy=policy,
-        unresolved=unresolved(parts, exposure.part, list(case.chosen.not_run), target),
+        unresolved=[*unresolved(parts, exposure.part, list(case.chosen.not_run), target, data), *case.caveats],
         next_steps=next_steps(parts[0], exposure.part, policy, target, data),
         settings=settings.without_compute(),
     )
@@ -189,8 +190,16 @@ def _controls(audited: Audited, case: Case, headline: Scored, released: Released
             blind_baseline(audited.records, first, settings, audited.seed, what="the first target's training set")
         )
         if released is not None:
-            member, name = released.member, f"the training set of {released.part.model}"
-            out.append(blind_baseline(audited.records, member, settings, audited.seed.child("released"), what=name))
+            out.append(
+                blind_baseline(
+                    audited.records,
+                    released.member,
+                    settings,
+                    audited.seed.child("released"),
+                    what=f"the training set of {released.part.model}",
+                    name="blind baseline, released model",
+                )
+            )
     return out
 
 

@@ -94,7 +94,13 @@ def _each_alone(audited: Audited) -> bool:
 
 
 def blind_baseline(
-    records: Records, member: np.ndarray, settings: ControlSettings, seed: Seed, *, what: str
+    records: Records,
+    member: np.ndarray,
+    settings: ControlSettings,
+    seed: Seed,
+    *,
+    what: str,
+    name: str = "blind baseline",
 ) -> ControlPart:
     """A classifier that never asks the model tells members from non-members: it must be at chance.
 
@@ -110,7 +116,7 @@ def blind_baseline(
         else auc_one_target(by_unit(scores, part), by_unit(inside.astype(np.float64), part) > 0.5, confidence=0.999)
     )
     return ControlPart(
-        name="blind baseline",
+        name=name,
         description=f"A logistic regression on features and label alone, no model, predicts membership in {what}.",
         statistic="AUC, cross-fitted",
         value=Number.of(value),
@@ -131,7 +137,7 @@ def _blind_scores(records: Records, inside: np.ndarray, rng: np.random.Generator
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -144,10 +150,10 @@ def _blind_scores(records: Records, inside: np.ndarray, rng: np.random.Generator
         flat = table_encoder(records.columns).fit_transform(flat)
     x = np.column_stack([flat, np.eye(len(records.classes))[records.y]])
     fill = SimpleImputer(strategy="median", keep_empty_features=True)
-    model = make_pipeline(fill, StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-    folds = GroupKFold(n_splits=5, shuffle=True, random_state=int(rng.integers(2**31)))
+    model = make_pipeline(fill, StandardScaler(), LogisticRegression(C=0.1, max_iter=200, class_weight="balanced"))
+    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=int(rng.integers(2**31)))
     scores = np.zeros(len(records))
-    for train, test in folds.split(x, groups=records.units):
+    for train, test in folds.split(x, inside, groups=records.units):
         if len(np.unique(inside[train])) < 2:
             return None
         with warnings.catch_warnings():

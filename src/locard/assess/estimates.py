@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -116,14 +116,19 @@ def tpr_at(scored: Scored, audited: Audited, settings: MeasureSettings, place: i
     non_members = int((~members).sum(axis=1).min())
     found = resolution(non_members, fpr, confidence=settings.confidence)
     claimed = np.array([s.claimed_members[place] for s in scored.summaries], dtype=np.int64)
+    one_target = one_target_box(scored.unit_scores[0], members[0], fpr, confidence=settings.confidence)
     estimate = tpr_estimate(
         scored.tpr(place),
         claimed,
         audited.plan.pair,
         factor=scored.attack.variance_factor,
-        one_target=one_target_box(scored.unit_scores[0], members[0], fpr, confidence=settings.confidence),
+        one_target=one_target,
         confidence=settings.confidence,
     )
+    if estimate.value is None:  # too few pairs for an interval over them: the first target speaks for itself
+        estimate = one_target
+    if estimate.value == 0.0 and scored.attack.discrete:
+        estimate = replace(estimate, reason="its scores take few values, and none of them is rare enough")
     if found == "not resolvable":
         estimate = Estimate.undefined(
             f"not resolvable: {non_members} non-members of one target cannot show FPR {fpr:g}"

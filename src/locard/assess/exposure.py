@@ -151,6 +151,7 @@ def _nameable(trials: int, pairs: int, units: int, fdr: float) -> str:
     least = smallest_nameable(pairs, units, q=fdr)
     names = "" if least is None else f" The contrast over {pairs} pairs can name {least} or more records."
     return (
-        f"With {trials} held-out pairs a record needs {needed} hits; one that is found in {rate:.0%} of retrainings "
+        f"With {trials} held-out pairs a record needs {needed} hits; one that is found in {100 * rate:.0f} "
+        f"% of retrainings "
         f"would have been named with 90 % chance (if 1 % of records are exposed).{names}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,8 @@ def assess_released(
         target = Target(observations, 0, access=audited.access)
         rng = audited.seed.child("released", repr(attack)).generator()
         scores[label] = attack.score(target, audited.records, references, population=population, rng=rng)
-        parts.append(_attack(label, scores[label], inside, audited.records, settings))
+        shared = audited.plan.design != "out_only"
+        parts.append(_attack(label, scores[label], inside, audited.records, settings, shared_pool=shared))
     correct = observations.logits(0)[:, 0].argmax(axis=-1) == audited.records.y
     part = ReleasedPart(
         model=answers.name,
@@ -177,14 +178,23 @@ def _population(answers: Answers, audited: Audited) -> Population | None:
 
 
 def _attack(
-    label: str, scores: np.ndarray, inside: np.ndarray, records: Records, settings: MeasureSettings
+    label: str,
+    scores: np.ndarray,
+    inside: np.ndarray,
+    records: Records,
+    settings: MeasureSettings,
+    *,
+    shared_pool: bool,
 ) -> ReleasedAttack:
+    """One attack on the released model. Exact only if no reference was trained on the audited records."""
     unit_scores = by_unit(scores, records)
     member = by_unit(inside.astype(np.float64), records) > 0.5
     outside = unit_scores[~member]
     rates = []
     for fpr in settings.fprs:
         estimate = one_target_box(unit_scores, member, fpr, confidence=settings.confidence)
+        if shared_pool and estimate.method:
+            estimate = replace(estimate, method="one target, approximate (references share its pool)")
         claimed = unit_scores > conformal_threshold(outside, fpr)
         value = estimate.value
         rates.append(

@@ -18,13 +18,12 @@ def verdict(
     }[policy.outcome]
     best = stated_rate(headline)
     rate = (
-        f"at a false-positive rate of {best.fpr:.3g} the attack {headline.label} finds {_percent(best.estimate)} of "
-        f"the training members"
+        f"at a false-positive rate of {percent(best.fpr)} the attack {headline.label} finds "
+        f"{_percent(best.estimate)} of the training members"
         if best is not None
-        else f"no stated false-positive rate can be resolved with {headline.tpr[0].non_members:,} non-members"
+        else f"the attack {headline.label} has no true-positive rate that can be stated ({_why_not(headline)})"
     )
-    kind = "units" if data.units != data.n else "records"
-    names = "no record is" if exposed.n == 0 and kind == "records" else f"{exposed.n:,} of {data.units:,} {kind} are"
+    names = f"no {_kind(data)} is" if exposed.n == 0 else f"{exposed.n:,} of {data.units:,} {_kind(data)}s are"
     text = f"{opening}{rate} (AUC {_plain(headline.auc)}), and {names} named as exposed."
     text = text[0].upper() + text[1:]
     if released is not None:
@@ -41,24 +40,24 @@ def stated_rate(headline: AttackPart) -> TprAt | None:
     return max(shown, key=lambda t: t.fpr, default=None)
 
 
-def unresolved(attacks: list[AttackPart], exposed: ExposedPart, not_run: list[NotRun], target: TargetPart) -> list[str]:
+def unresolved(
+    attacks: list[AttackPart], exposed: ExposedPart, not_run: list[NotRun], target: TargetPart, data: DataPart
+) -> list[str]:
     """What these data could not tell, in sentences."""
-    out = []
     head = next(a for a in attacks if a.headline)
-    for rate in head.tpr:
-        if rate.resolution == "not resolvable":
-            out.append(
-                f"TPR at FPR {rate.fpr:g}: not resolvable with {rate.non_members:,} non-members of one target; "
-                f"{_needed(rate)} audited records would resolve it."
-            )
-        elif rate.resolution == "bounded only":
-            out.append(
-                f"TPR at FPR {rate.fpr:g}: bounded only with {rate.non_members:,} non-members of one target; "
-                f"{_needed(rate)} audited records would resolve it."
-            )
+    out = [
+        f"TPR at a false-positive rate of {percent(rate.fpr)}: {rate.resolution} with {rate.non_members:,} non-members "
+        f"of one target; {_needed(rate)} audited {_kind(data)}s would resolve it."
+        for rate in head.tpr
+        if rate.resolution != "resolved"
+    ]
     out.append(exposed.nameable)
     if target.pairs < 4:
-        out.append(f"Intervals over {target.pairs} pairs of models: at least 4 pairs are needed.")
+        word = "pair" if target.pairs == 1 else "pairs"
+        out.append(
+            f"The training procedure: {target.pairs} {word} of models say too little about retraining; at least 4 are "
+            f"needed. The numbers here are the first target's own."
+        )
     out += [f"The attack {n.name} was not run: {n.reason}." for n in not_run]
     return out
 
@@ -67,27 +66,36 @@ def next_steps(
     headline: AttackPart, exposed: ExposedPart, policy: PolicyPart, target: TargetPart, data: DataPart
 ) -> list[str]:
     """What to do, most important first."""
-    out = list(policy.needed)
+    out = ["Settle the policy question: see what it needs, above."] if policy.needed else []
     if exposed.n:
         out.append(
-            f"Look at the {exposed.n:,} exposed records (records.parquet, or the table in the report): rare "
+            f"Look at the {exposed.n:,} exposed {_kind(data)}s (records.parquet, or the table in the report): rare "
             f"combinations, wrong labels and duplicates are the usual reasons. Removing a record changes who is "
             f"exposed: audit again."
         )
     if (target.gap.value or 0) > 0.05:
         out.append(
-            f"The model is {target.gap.value:.0%} more accurate on its training records than on others: more "
-            f"regularisation (fewer parameters, larger leaves, early stopping) lowers every attack's power."
+            f"The model is right {100 * (target.gap.value or 0):.0f} percentage points more often on its "
+            f"training records "
+            f"than on others: more regularisation (fewer parameters, larger leaves, early stopping) lowers "
+            f"every attack's power."
         )
     if any(t.resolution != "resolved" for t in headline.tpr):
         rate = next(t for t in headline.tpr if t.resolution != "resolved")
-        out.append(f"To resolve FPR {rate.fpr:g}, audit {_needed(rate)} records (data.pool).")
+        out.append(
+            f"To resolve a false-positive rate of {percent(rate.fpr)}, audit {_needed(rate)} "
+            f"{_kind(data)}s (data.pool)."
+        )
     if target.pairs < 16:
         out.append(
             "With 64 models (32 pairs) intervals are narrower and records can be named: set references.models = 64."
         )
-    if data.duplicates is not None and data.duplicates.exact_records + data.duplicates.near_records:
-        out.append("Some records have a copy or near-copy in the data: name a privacy unit that holds them together.")
+    twins = data.duplicates is not None and data.duplicates.exact_records + data.duplicates.near_records > 0
+    if twins and data.unit is None:
+        out.append(
+            "Some records have a copy or near-copy in the data: if they belong to one person, name the privacy unit "
+            "(data.unit) that holds them together."
+        )
     return out or ["Nothing stands out. Audit again when the data or the recipe changes."]
 
 
@@ -105,10 +113,29 @@ def _needed(rate: TprAt) -> str:
     return f"{audited_for(needed_non_members(rate.fpr)[1]):,}"
 
 
+def percent(share: float) -> str:
+    """A share in percent, without digits that say nothing.
+
+    >>> percent(0.001), percent(0.1)
+    ('0.1 %', '10 %')
+    """
+    return f"{100 * share:.6g} %"
+
+
+def _kind(data: DataPart) -> str:
+    return "record" if data.units == data.n else "unit"
+
+
+def _why_not(headline: AttackPart) -> str:
+    return next((t.estimate.reason for t in headline.tpr if t.estimate.reason), "no rate was asked for")
+
+
 def _percent(number: Number) -> str:
     if number.value is None or number.low is None or number.high is None:
         return f"an unknown share ({number.reason})"
-    return f"{100 * number.value:.3g} % [{100 * number.low:.3g} %, {100 * number.high:.3g} %]"
+    width = 100 * (number.high - number.low)
+    places = 0 if width >= 10 else 1 if width >= 1 else 2 if width >= 0.1 else 3
+    return f"{100 * number.value:.{places}f} % [{100 * number.low:.{places}f} %, {100 * number.high:.{places}f} %]"
 
 
 def _plain(number: Number) -> str:

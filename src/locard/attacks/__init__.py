@@ -77,7 +77,7 @@ def _made_by(name: str) -> Any:
     if name not in ATTACKS:
         from locard.check import nearest
 
-        raise SettingsError(f"attack: unknown name {name!r}: {nearest(str(name), ATTACKS)}")
+        raise SettingsError(f"attack: unknown name {name!r}. {nearest(str(name), ATTACKS)}")
     module, attribute = ATTACKS[name].split(":")
     return getattr(import_module(f"locard.attacks.{module}"), attribute)
 

@@ -65,7 +65,7 @@ def setting_problems(made: Callable[..., Any], name: str, settings: Mapping[str,
     problems = []
     for key, value in settings.items():
         if key not in known:
-            problems.append(f"{name}: unknown setting {key!r}: {nearest(key, known) if known else 'it takes none.'}")
+            problems.append(f"{name}: unknown setting {key!r}. {nearest(key, known) if known else 'It takes none.'}")
         elif (needed := _not_allowed(hints.get(key), value)) is not None:
             problems.append(f"{name}.{key}: {needed} is needed, found {value!r}.")
     return problems

@@ -173,7 +173,7 @@ def cost_text(cost: Cost) -> str:
         lines.append(f"FPR {r.fpr:<7g}{r.resolution}{'' if r.resolution == 'resolved' else more}")
     if cost.trials and cost.nameable_rate is not None:
         lines.append(
-            f"Exposed    a record found in {cost.nameable_rate:.0%} of retrainings is named with 90 % chance "
+            f"Exposed    a record found in {100 * cost.nameable_rate:.0f} % of retrainings is named with 90 % chance "
             f"({cost.hits_needed} of {cost.trials} hits)"
         )
         if cost.named_from is not None:

@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 app.add_typer(data_commands.app, name="data", help="Public data sets: list and fetch.")
 
@@ -170,7 +171,8 @@ def run() -> None:
     try:
         app()
     except LocardError as problem:
-        print(f"locard: {problem}", file=sys.stderr)
+        problems = getattr(problem, "problems", (str(problem),))
+        print("\n".join(f"locard: {one}" for one in problems), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         _interrupted()

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from locard.check import nearest
 from locard.data.files import existing
-from locard.data.names import nearest
 from locard.data.records import Records
 from locard.errors import DataError
 

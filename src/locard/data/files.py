@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locard.data.names import nearest
+from locard.check import nearest
 from locard.errors import DataError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from locard.data.names import nearest
+from locard.check import nearest
 from locard.data.records import Records
 from locard.data.tables import from_frame
 from locard.errors import DataError, LocardError

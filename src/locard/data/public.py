@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from locard.check import nearest
 from locard.data.archives import Archive, Download, cache_folder, content, extract, set_aside
 from locard.data.catalogue import SETS, PublicSet
-from locard.data.names import nearest
 from locard.data.readers import read_arrays_of, read_table_of
 from locard.data.records import Records
 from locard.data.tables import from_frame

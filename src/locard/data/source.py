@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from locard.check import nearest
 from locard.data import public
 from locard.data.arrays import read_npz
 from locard.data.catalogue import SETS
 from locard.data.files import TABLES, is_table
 from locard.data.functions import from_function
-from locard.data.names import nearest
 from locard.data.records import Records
 from locard.data.tables import read_table
 from locard.errors import DataError

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from locard.check import nearest
 from locard.data.columns import encode
 from locard.data.files import read_frame
-from locard.data.names import nearest
 from locard.data.records import Records
 from locard.errors import DataError
 

@@ -20,6 +20,12 @@ from locard.errors import DataError, LocardError, MissingExtra, SettingsError
 from locard.types import Logits
 
 PICKLES = (".pkl", ".pickle", ".joblib")
+# Plain containers of numbers inside scikit-learn's own models, which skops leaves to its caller
+SKLEARN_TYPES = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +85,9 @@ class ReleasedModel:
         return logs
 
 
-def load_model(source: Any, *, base: Path, trust_pickle: bool = False) -> ReleasedModel:
+def load_model(
+    source: Any, *, base: Path, trust_pickle: bool = False, trust_types: tuple[str, ...] = ()
+) -> ReleasedModel:
     """A released model from an object, a file or ``module:function``.
 
     Raises:
@@ -96,7 +104,7 @@ def load_model(source: Any, *, base: Path, trust_pickle: bool = False) -> Releas
         raise SettingsError(f"released.model: a file or 'module:function' is needed, but {path} does not exist.")
     suffix = path.suffix.lower()
     if suffix == ".skops":
-        return _of_object(_read_skops(path, trust_pickle), path.name)
+        return _of_object(_read_skops(path, trust_types), path.name)
     if suffix == ".onnx":
         return _of_onnx(path)
     if suffix in PICKLES:
@@ -155,17 +163,18 @@ def _inputs(model: Any, records: Records) -> Any:
     return frame[list(names)]
 
 
-def _read_skops(path: Path, trust: bool) -> Any:
+def _read_skops(path: Path, trust: tuple[str, ...]) -> Any:
     try:
         from skops import io
     except ImportError as absent:
         raise MissingExtra("skops", "skops", "Opening a .skops file") from absent
     try:
         unknown = io.get_untrusted_types(file=path)
-        if unknown and not trust:
+        strange = [t for t in unknown if t not in SKLEARN_TYPES and t not in trust]
+        if strange:
             raise SettingsError(
-                f"released.model: {path.name} holds types that skops does not know to be safe ({', '.join(unknown)}). "
-                f"If you trust where the file comes from, set released.trust_pickle = true."
+                f"released.model: {path.name} holds types that skops does not know to be safe ({', '.join(strange)}). "
+                f"If you trust where the file comes from, name them in released.trust_types."
             )
         return io.load(path, trusted=unknown)
     except SettingsError:

@@ -278,9 +278,9 @@ def _settling(check: LimitCheck, ends: Sequence[_Ends], confidence: float) -> st
     pairs = [pairs_to_settle(a, check.limit, confidence=confidence) for a in open_ones]
     known = [p for p in pairs if p is not None]
     if len(known) < len(pairs) or not known:
-        return f"{check.name}: no number of models settles a value this close to its limit"
+        return f"{check.name}: the value is so close to its limit that no number of models settles it"
     most = max(max(known), min(len(a.values) for a in open_ones) + 1)
-    return f"{check.name}: about {most} pairs ({2 * most} models)"
+    return f"{check.name}: about {2 * most} models ({most} pairs), if mean and spread stay as they are"
 
 
 def _judge_exposed(check: ExposedLimit, count: int, confidence: float) -> LimitOutcome:
@@ -301,7 +301,8 @@ def _judge_exposed(check: ExposedLimit, count: int, confidence: float) -> LimitO
         outcome = "pass"
         reason = (
             f"max_exposed: {check.named} of {n} records named, limit {check.limit}; a record that the attack finds in "
-            f"{rate:.0%} of retrainings would have been named with 90 % chance if 1 % of the records are exposed "
+            f"{100 * rate:.0f} % of retrainings would have been named with 90 % chance if 1 % of the "
+            f"records are exposed "
             f"({hits} hits of {check.trials})."
         )
     else:

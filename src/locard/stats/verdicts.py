@@ -169,14 +169,16 @@ def _rule(n: int, pairs: int, trials: int, tested: bool, q: float, dependence: D
         return "No record can be named: without pairs of models that differ in a record there is nothing to compare."
     if pairs < LEAST_PAIRS_TO_NAME:
         return (
-            f"On average at most {q:.0%} of the names graded suspected are wrong (training on the record does not "
+            f"On average at most {100 * q:.0f} % of the names graded suspected are wrong (training on the "
+            f"record does not "
             f"change the model's answer), by sign competition between twins, which names at least {1 / q:.0f} records "
             f"or none. None can be graded exposed: that needs {2 * LEAST_PAIRS_TO_NAME} models, found {2 * pairs}."
         )
     least = smallest_nameable(pairs, n, q=q) if n else None
     floor = "" if least is None or least == 1 else f" Fewer than {least} exposed records could not be named."
     suspected = (
-        f"On average at most {q:.0%} of the names graded exposed or suspected are records whose training changes "
+        f"On average at most {100 * q:.0f} % of the names graded exposed or suspected are records whose "
+        f"training changes "
         f"nothing in the model's answer ({method})."
     )
     if not tested:
@@ -186,13 +188,15 @@ def _rule(n: int, pairs: int, trials: int, tested: bool, q: float, dependence: D
         )
     hits, rate = nameable_rate(trials, n, q=q)
     reach = (
-        f" A record that the attack finds in {rate:.0%} of retrainings would have been named with 90 % chance if 1 % "
+        f" A record that the attack finds in {100 * rate:.0f} % of retrainings would have been named with "
+        f"90 % chance if 1 % "
         f"of the records are exposed ({hits} hits of {trials})."
         if not math.isnan(rate)
         else f" With {trials} target pairs no record could be named if 1 % of the records are exposed."
     )
     return (
-        f"On average at most {q:.0%} of the names graded exposed are wrong ({method}); wrong = training on the record "
+        f"On average at most {100 * q:.0f} % of the names graded exposed are wrong ({method}); wrong = "
+        f"training on the record "
         f"changes nothing, or this attack finds it in no more than 1 of 10 retrainings. Suspected: training on it "
         f"changes the answer, size not shown; same rate. Not shown never means safe.{reach}{floor}"
     )

@@ -159,6 +159,18 @@ class SklearnRecipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the settings fix that a retraining would draw again."""
+        set_ones = {k for k, v in self.build().get_params(deep=True).items() if v is not None}
+        fixed = sorted(k for k in set_ones if k.endswith("random_state"))
+        if not fixed:
+            return ()
+        return (
+            f"The training's own randomness: {', '.join(fixed)} is fixed in the recipe, so all models share it. An "
+            f"attacker is taken to know it; leave it out to measure retraining.",
+        )
+
+    @property
     def probability_floor(self) -> float:
         """1 / (2 x trees) for forests, whose probabilities are averages of trees; else 1e-6."""
         model = last_step(self.build())
