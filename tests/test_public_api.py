@@ -21,6 +21,7 @@ PUBLIC = [
     "Population",
     "Records",
     "References",
+    "SavedTarget",
     "SklearnRecipe",
     "Target",
     "__version__",

@@ -204,7 +204,6 @@ def audit_saved(
         DataError: arrays that do not fit together.
     """
     array = as_logits(logits, probabilities, models=True)
-    kind = "logits" if probabilities is None else "probabilities"
     problems = Problems()
     with problems.gather():
         records = _saved_records(array.shape, ids, labels)
@@ -216,7 +215,10 @@ def audit_saved(
         built = build_attacks(list(chosen_settings.attack))
     if target is not None:
         with problems.gather():
-            said = as_logits(**{kind: target.outputs}, models=False)[0]
+            one = target.outputs
+            said = as_logits(
+                one if probabilities is None else None, None if probabilities is None else one, models=False
+            )[0]
             extra = _of_shape("target", said, array.shape[1:])
             inside = _mask_of_target(target.member, array.shape[1])
     problems.settle(DataError)

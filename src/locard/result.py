@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = "1.0"
+FILES = ("result.json", "records.parquet", "scores.safetensors")
 
 
 class Part(BaseModel):
@@ -169,6 +170,21 @@ class Histogram(Part):
     non_members: list[float]
 
 
+class FloorTpr(Part):
+    """TPR at one stated FPR, with another probability floor."""
+
+    fpr: float
+    estimate: Number
+
+
+class FloorPart(Part):
+    """The headline with another probability floor: does the verdict hang on it?"""
+
+    floor: float
+    auc: Number
+    tpr: list[FloorTpr]
+
+
 class AttackPart(Part):
     """One attack over all targets."""
 
@@ -187,9 +203,7 @@ class AttackPart(Part):
     epsilon: Number
     roc: Roc
     histogram: Histogram
-    at_other_floor: dict[str, float] | None = Field(
-        default=None, description="headline at another probability floor: {floor, auc, tpr}"
-    )
+    at_other_floor: FloorPart | None = None
 
 
 class GroupPart(Part):
@@ -349,23 +363,24 @@ class AuditResult:
         from safetensors.numpy import load_file
 
         folder = Path(folder)
-        path = folder / "result.json"
-        try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-            summary = Result.model_validate(tree)
-            records = pd.read_parquet(folder / "records.parquet")
-            scores = load_file(folder / "scores.safetensors")
-        except FileNotFoundError as missing:
+        absent = [n for n in FILES if not (folder / n).is_file()]
+        if absent:
             raise StoreMismatch(
-                f"A finished audit is needed, but {folder} has no {Path(str(missing.filename)).name!r}. "
-                f"Run the audit to its end, or name the folder of one that has finished."
-            ) from missing
+                f"A finished audit is needed, but {folder} has no {absent[0]!r}. Run the audit to its end, or name the "
+                f"folder of one that has finished."
+            )
+        tree: Any = None
+        try:
+            tree = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
+            summary = Result.model_validate(tree)
+            records = pd.read_parquet(folder / FILES[1])
+            scores = load_file(folder / FILES[2])
         except (ValidationError, ValueError, OSError, SafetensorError) as damaged:
-            version = tree.get("schema_version") if isinstance(locals().get("tree"), dict) else None
+            version = tree.get("schema_version", SCHEMA_VERSION) if isinstance(tree, dict) else SCHEMA_VERSION
             said = f" (schema {version}, this version reads {SCHEMA_VERSION})" if version != SCHEMA_VERSION else ""
             raise StoreMismatch(
                 f"A readable audit is needed, but {folder} holds a damaged or foreign one{said}: "
-                f"{str(damaged).splitlines()[0]}. Run the audit again in that folder; finished models are reused."
+                f"{str(damaged).partition(chr(10))[0]}. Run the audit again in that folder; finished models are reused."
             ) from damaged
         return cls(summary, records, scores)
 
@@ -387,8 +402,7 @@ def schema() -> dict[str, Any]:
 def _tensors(scores: dict[str, np.ndarray]) -> bytes:
     from safetensors.numpy import save
 
-    data: bytes = save({k: np.ascontiguousarray(v) for k, v in sorted(scores.items())})
-    return data
+    return bytes(save({k: np.ascontiguousarray(v) for k, v in sorted(scores.items())}))
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

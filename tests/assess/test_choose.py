@@ -89,8 +89,9 @@ def test_all_problems_of_all_attacks_are_told_at_once():
     with pytest.raises(SettingsError) as wrong:
         build_attacks(wanted)
     said = "\n".join(wrong.value.problems)
-    assert "did you mean 'lira'?" in said
-    assert "did you mean 'variance'?" in said
+    assert "'lyra'" in said
+    assert "lira" in said.splitlines()[0]
+    assert "'varience'" in said
     assert "'huge'" in said
     assert "'loss' more than once" in said
 

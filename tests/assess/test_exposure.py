@@ -84,7 +84,7 @@ def test_a_strong_leak_is_named_and_the_others_are_not(world):
     assert found.part.suspected + found.part.n + found.part.not_shown == 120
     assert found.trials == 16
     assert (found.hits_in[:12] >= 8).all()
-    assert found.hits_out.max() <= 4
+    assert found.hits_out[:12].max() <= 4
 
 
 def test_an_easy_record_is_not_an_exposed_one(world):

@@ -89,17 +89,14 @@ def test_every_class_is_a_group_even_where_labels_are_many_numbers(world):
     audited = world(models=8, records=200)
     r = audited.records
     labels = np.arange(200) % 20
+    exposure = expose(LOSS, audited, ExposureSettings())
+    scored = summarise_targets(LOSS, "loss", "loss", score_targets(LOSS, audited), audited, MEASURE.fprs)
     audited = replace(
         audited, records=Records(ids=r.ids, features=r.features, labels=labels, known_classes=np.arange(20))
     )
-    scored = summarise_targets(LOSS, "loss", "loss", score_targets_of_three(audited), audited, MEASURE.fprs)
-    found = group_parts(scored, audited, expose(LOSS, audited, ExposureSettings()), MEASURE)
+    found = group_parts(scored, audited, exposure, MEASURE)
     assert sorted(p.name for p in found) == sorted(map(str, range(20)))
     assert all(p.by == "class" for p in found)
-
-
-def score_targets_of_three(audited):
-    return np.random.default_rng(0).normal(size=audited.member.shape)
 
 
 def test_the_largest_values_are_shown_where_there_are_very_many(world):

@@ -20,6 +20,8 @@ from locard.result import (
     DataPart,
     Duplicates,
     ExposedPart,
+    FloorPart,
+    FloorTpr,
     GroupPart,
     Histogram,
     NotRun,
@@ -126,7 +128,13 @@ def _attack(spec: tuple[Any, ...], n0: int, *, headline: bool) -> AttackPart:
             members=np.diff(norm.cdf(edges - shift)).tolist(),
             non_members=np.diff(norm.cdf(edges)).tolist(),
         ),
-        at_other_floor={"floor": 0.025, "auc": 0.6491, "tpr at 0.001": 0.00497} if headline else None,
+        at_other_floor=FloorPart(
+            floor=0.025,
+            auc=interval(0.6491, 0.0113, c=c),
+            tpr=[FloorTpr(fpr=t.fpr, estimate=t.estimate) for t in _tpr(0.97 * shift, c, n0)],
+        )
+        if headline
+        else None,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from locard import __version__
 from locard.assess.choose import Chosen
 from locard.assess.controls import Redraw, blind_baseline, redrawn_plan
-from locard.assess.estimates import Scored, attack_part, summarise_targets
+from locard.assess.estimates import Scored, attack_part, auc_estimate, summarise_targets, tpr_at
 from locard.assess.exposure import expose
 from locard.assess.groups import group_parts
 from locard.assess.policy import settle
@@ -30,6 +30,8 @@ from locard.result import (
     ComparisonPart,
     ControlPart,
     DataPart,
+    FloorPart,
+    FloorTpr,
     Number,
     Result,
     TargetPart,
@@ -65,12 +67,14 @@ def assess(audited: Audited, case: Case) -> AuditResult:
     scored = _score_all(audited, case)
     headline = scored[0]
     case.progress("grading records", 0, 1)
-    exposure = expose(headline.attack, audited, settings.exposure)
-    parts = _attack_parts(scored, audited, case)
-    released = case.released(audited) if case.released else None
-    controls = _controls(audited, case, headline, released)
-    target = _target_part(audited, case)
-    data = _data_part(audited, case)
+    with ThreadPoolExecutor(max_workers=settings.compute.workers) as threads:  # they share signals, and only read
+        exposing = threads.submit(expose, headline.attack, audited, settings.exposure)
+        controlling = threads.submit(_released_and_controls, audited, case, headline)
+        measuring = threads.submit(_attack_parts, scored, audited, case)
+        describing = threads.submit(lambda: (_target_part(audited, case), _data_part(audited, case)))
+        exposure, parts = exposing.result(), measuring.result()
+        released, controls = controlling.result()
+        target, data = describing.result()
     policy = settle(settings.policy, scored, exposure, audited, settings.measure)
     near = None if case.duplicates is None else case.duplicates.group >= 0
     case.progress("grading records", 1, 1)
@@ -118,6 +122,11 @@ def _score_all(audited: Audited, case: Case) -> list[Scored]:
         return list(threads.map(one, attacks))
 
 
+def _released_and_controls(audited: Audited, case: Case, headline: Scored) -> tuple[Released | None, list[ControlPart]]:
+    released = case.released(audited) if case.released else None
+    return released, _controls(audited, case, headline, released)
+
+
 def _attack_parts(scored: list[Scored], audited: Audited, case: Case) -> list[AttackPart]:
     catalogue = list_attacks().set_index("name")["source"].to_dict()
     parts = [
@@ -137,16 +146,19 @@ def _attack_parts(scored: list[Scored], audited: Audited, case: Case) -> list[At
     return parts
 
 
-def _other_floor(headline: Scored, audited: Audited, case: Case, floor: float) -> dict[str, float]:
-    """The headline's points with another probability floor: does the verdict hang on it?"""
+def _other_floor(headline: Scored, audited: Audited, case: Case, floor: float) -> FloorPart:
     other = min(OTHER_FLOOR * floor, 0.5 / audited.observations.classes)
     population = None if audited.population is None else audited.population.at_floor(other)
     again = replace(audited, observations=audited.observations.at_floor(other), population=population)
-    fprs = case.settings.measure.fprs
+    measure = case.settings.measure
     scores = score_targets(headline.attack, again)
-    scored = summarise_targets(headline.attack, headline.name, headline.label, scores, again, fprs)
-    found = {"floor": other, "auc": float(scored.auc.mean())}
-    return found | {f"tpr at {fpr:g}": float(scored.tpr(i).mean()) for i, fpr in enumerate(fprs)}
+    scored = summarise_targets(headline.attack, headline.name, headline.label, scores, again, measure.fprs)
+    rates = [
+        FloorTpr(fpr=fpr, estimate=tpr_at(scored, again, measure, place).estimate)
+        for place, fpr in enumerate(measure.fprs)
+    ]
+    area = auc_estimate(scored, again, measure.confidence)
+    return FloorPart(floor=other, auc=Number.of(area), tpr=rates)
 
 
 def _comparisons(scored: list[Scored], audited: Audited, settings: Settings) -> list[ComparisonPart]:

@@ -21,6 +21,7 @@ from locard.stats import auc_many, auc_one_target, permutation_p
 from locard.types import Estimate
 
 Redraw = Callable[[Seed], Plan]
+FOLDS = 5  # of the blind classifier
 
 
 def redrawn_plan(
@@ -133,11 +134,20 @@ def _random_part(audited: Audited, settings: ControlSettings) -> Audited:
     return replace(audited.part(chosen))
 
 
+def _folds(records: Records, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A fold for every record: all rows of a unit in one, members and non-members spread evenly."""
+    member = by_unit(inside.astype(np.float64), records) > 0.5
+    fold = np.empty(records.n_units, dtype=np.int64)
+    for side in (member, ~member):
+        fold[side] = rng.permutation(int(side.sum())) % FOLDS
+    of_record: np.ndarray = fold[records.units]
+    return of_record
+
+
 def _blind_scores(records: Records, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -151,11 +161,9 @@ def _blind_scores(records: Records, inside: np.ndarray, rng: np.random.Generator
     x = np.column_stack([flat, np.eye(len(records.classes))[records.y]])
     fill = SimpleImputer(strategy="median", keep_empty_features=True)
     model = make_pipeline(fill, StandardScaler(), LogisticRegression(C=0.1, max_iter=200, class_weight="balanced"))
-    folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=int(rng.integers(2**31)))
+    fold = _folds(records, inside, rng)
     scores = np.zeros(len(records))
-    for train, test in folds.split(x, inside, groups=records.units):
-        if len(np.unique(inside[train])) < 2:
-            return None
+    for test, train in ((fold == f, fold != f) for f in range(FOLDS)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a direction is enough
             scores[test] = model.fit(x[train], inside[train]).decision_function(x[test])

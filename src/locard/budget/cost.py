@@ -16,6 +16,7 @@ from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
+from locard.train.jobs import explained
 from locard.train.recipe import Recipe
 
 START_SECONDS = 2.0  # a worker's start: interpreter, libraries, data
@@ -77,6 +78,9 @@ def predict_cost(
     """Fit the plan's first two models for real, and multiply.
 
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
+
+    Raises:
+        SettingsError: the recipe's own code failed.
     """
     fit, predict = _probe(recipe, records, split, plan, Seed(settings.seed))
     workers = min(settings.compute.workers, len(plan))
@@ -145,9 +149,10 @@ def _probe(recipe: Recipe, records: Records, split: Split, plan: Plan, seed: See
     with threadpool_limits(limits=1):
         for model in range(min(PROBES, len(plan))):
             start = time.perf_counter()
-            predict = recipe.fit(records, plan.train_index[model], seed.child("probe", model).integer())
-            fitted = time.perf_counter()
-            predict(records.features[observed])
+            with explained(f"probe model {model}", len(plan.train_index[model])):
+                predict = recipe.fit(records, plan.train_index[model], seed.child("probe", model).integer())
+                fitted = time.perf_counter()
+                predict(records.features[observed])
             fits.append(fitted - start)
             predictions.append(time.perf_counter() - fitted)
     return float(np.median(fits)), float(np.median(predictions))

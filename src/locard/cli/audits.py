@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from locard.budget.cost import Cost, predict_cost
+from locard.check import Problems
 from locard.cli.progress import TerminalProgress
 from locard.errors import DataError, SettingsError
 from locard.pipeline import SavedTarget, audit_saved, audit_settings
@@ -33,13 +34,26 @@ DEMO: dict[str, Any] = {
 class SavedOutputs:
     """The files of an audit of saved outputs."""
 
-    observations: Path
+    observations: Path | None
     probabilities: bool
     member: Path | None
     labels: Path | None
     ids: Path | None
     target: Path | None
     target_member: Path | None
+
+    def only_with_observations(self) -> None:
+        """Refuse the other options where ``--observations`` is not among them.
+
+        Raises:
+            SettingsError: they would be passed over in silence.
+        """
+        given = [f"--{k.replace('_', '-')}" for k, v in vars(self).items() if v]
+        if given:
+            raise SettingsError(
+                f"audit: {', '.join(given)} belong to an audit of saved outputs: --observations L.npy is needed as "
+                f"well, not given."
+            )
 
 
 def from_config(
@@ -84,27 +98,32 @@ def saved_outputs(
     files: SavedOutputs, config: Path | None, out: Path | None, sets: Sequence[str]
 ) -> tuple[AuditResult, Path]:
     """``locard audit --observations L.npy --member M.npy --labels y.npy --out DIR``."""
+    assert files.observations is not None  # that is what brought us here
     absent = [f"--{n}" for n, p in (("member", files.member), ("labels", files.labels), ("out", out)) if p is None]
     if absent:
         raise SettingsError(f"audit --observations: {', '.join(absent)} needed as well, not given.")
     if (files.target is None) != (files.target_member is None):
         raise SettingsError("audit --observations: --target and --target-member go together, found one of them.")
-    assert files.member is not None  # said above, all three
-    assert files.labels is not None
-    assert out is not None
-    tree = apply_overrides({}, sets) if config is None else read_tree(config, sets)
-    array = read_array(files.observations)
-    target = None
-    if files.target is not None and files.target_member is not None:
-        target = SavedTarget(read_array(files.target), read_array(files.target_member))
+    assert out is not None  # said above
+    problems, arrays = Problems(), dict[str, np.ndarray]()
+    for name in ("observations", "member", "labels", "target", "target_member"):
+        path = getattr(files, name)
+        if path is not None:
+            with problems.gather():
+                arrays[name] = read_array(path)
+    with problems.gather():
+        ids = None if files.ids is None else read_ids(files.ids)
+    with problems.gather():
+        tree = apply_overrides({}, sets) if config is None else read_tree(config, sets)
+    problems.settle()
     with TerminalProgress() as watch:
         result = audit_saved(
-            logits=None if files.probabilities else array,
-            probabilities=array if files.probabilities else None,
-            member=read_array(files.member),
-            labels=read_array(files.labels),
-            ids=None if files.ids is None else read_ids(files.ids),
-            target=target,
+            logits=None if files.probabilities else arrays["observations"],
+            probabilities=arrays["observations"] if files.probabilities else None,
+            member=arrays["member"],
+            labels=arrays["labels"],
+            ids=ids,
+            target=None if files.target is None else SavedTarget(arrays["target"], arrays["target_member"]),
             settings=tree,
             watch=watch,
         )

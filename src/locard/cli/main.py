@@ -70,10 +70,11 @@ def audit(
     """Train reference models, attack, measure, name the exposed records, write a report."""
     from locard.cli import audits
 
+    saved = audits.SavedOutputs(observations, probabilities, member, labels, ids, target, target_member)
     if observations is not None:
-        saved = audits.SavedOutputs(observations, probabilities, member, labels, ids, target, target_member)
         result, folder = audits.saved_outputs(saved, config, out, sets or [])
     else:
+        saved.only_with_observations()
         result, folder = audits.from_config(config, like, out, sets or [])
     _finish(result, folder, as_json)
 

@@ -123,9 +123,10 @@ def out_only(
 
 def _coins(records: Records, seed: Seed) -> np.ndarray:
     """A fair coin a unit, spread over its records: bool[all records]."""
-    coins = seed.generator().integers(2, size=records.n_units).astype(bool)
-    spread: np.ndarray = coins[records.units]
-    return spread
+    units = records.n_units
+    bits = np.frombuffer(seed.generator().bytes((units + 7) // 8), dtype=np.uint8)
+    coins = np.unpackbits(bits, count=units).view(bool)
+    return coins if units == len(records) else coins[records.units]
 
 
 def _roles(role: Role, models: int) -> tuple[Role, ...]:

@@ -197,19 +197,30 @@ def controls_table(controls: Sequence[ControlPart]) -> Table:
 
 def floors_table(result: Result) -> Table | None:
     """The headline at another probability floor, for the attacks where it was computed; None where it never was."""
-    rows: list[list[Cell]] = []
+    notes, rows = Notes(), []
     for a in result.attacks:
-        other = dict(a.at_other_floor or {})
-        floor = other.pop("floor", None)
-        own = {"auc": a.auc.value} | {f"tpr at {t.fpr:g}": t.estimate.value for t in a.tpr}
-        for statistic, value in other.items():
-            show = share if statistic.startswith("tpr") else plain
-            name = statistic.replace("auc", "AUC").replace("tpr at", "TPR at FPR")
-            rows.append([text(a.label, "name"), text(name), show(own.get(statistic)), plain(floor), show(value)])
+        other = a.at_other_floor
+        if other is None:
+            continue
+        there = {t.fpr: t for t in other.tpr}
+        rows.append(
+            [text(a.label, "name"), text("AUC"), notes.number(a.auc), plain(other.floor), notes.number(other.auc)]
+        )
+        rows += [
+            [
+                text(a.label, "name"),
+                text(f"TPR at FPR {t.fpr:g}"),
+                _tpr_cell(notes, t),
+                plain(other.floor),
+                notes.number(there[t.fpr].estimate, "share"),
+            ]
+            for t in a.tpr
+            if t.fpr in there
+        ]
     if not rows:
         return None
-    head: Heads = ["Attack", "Statistic", ("As reported", N), ("Other floor", N), ("There", N)]
-    return Table("floors", "The headline at another probability floor.", columns(head), rows)
+    head: Heads = ["Attack", "Statistic", ("As reported", W), ("Other floor", N), ("There", W)]
+    return Table("floors", "The headline at another probability floor.", columns(head), rows, notes.pairs)
 
 
 def released_table(released: ReleasedPart) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from locard.errors import SettingsError
 from locard.stats.inputs import Numbers, check_level
@@ -102,7 +102,7 @@ def p_hit(hits: Numbers, trials: Numbers, *, null: float = 0.1) -> Float64[np.nd
     h, t = np.broadcast_arrays(np.asarray(hits), np.asarray(trials))
     if not ((h >= 0) & (h <= t)).all():
         raise SettingsError("hits: counts from 0 to trials are needed, found others. Count each target pair once.")
-    return np.asarray(binom.sf(h - 1, t, check_level("null", null)), dtype=np.float64)
+    return np.asarray(bdtrc(h - 1, t, check_level("null", null)), dtype=np.float64)
 
 
 def wins(

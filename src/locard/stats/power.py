@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from scipy.special import bdtrc
-from scipy.stats import binom
 
 from locard.errors import SettingsError
 from locard.stats.inputs import check_level
@@ -53,7 +52,7 @@ def nameable_rate(
     ((8, 0.65), (4, nan))
     """
     level = check_level("q", q) * max(check_level("share", share), 1 / max(n, 1))
-    hits = next((h for h in range(trials + 1) if binom.sf(h - 1, trials, null) <= level), trials + 1)
+    hits = next((h for h in range(trials + 1) if bdtrc(h - 1, trials, null) <= level), trials + 1)
     if hits > trials:
         return hits, math.nan
     rates = np.arange(1, round(1 / RATE_STEP) + 1) * RATE_STEP

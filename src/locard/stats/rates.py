@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrik
 
 from locard.stats.inputs import check_both_kinds, check_level, checked
 from locard.stats.intervals import clopper_pearson
@@ -78,10 +78,20 @@ def box_ranks(
     tail = check_level("alpha", alpha) / (2 if all_members_audited else 4)
     check_level("fpr", fpr)
     # BetaCDF(fpr; k, n + 1 - k) is the chance of at least k among n: both ends are binomial quantiles.
-    low = int(binom.ppf(tail, non_members, fpr))
-    low += int(binom.cdf(low, non_members, fpr) <= tail)
-    high = int(binom.ppf(1 - tail, non_members, fpr)) + 1
+    low = _quantile(tail, non_members, fpr)
+    low += int(bdtr(low, non_members, fpr) <= tail)
+    high = _quantile(1 - tail, non_members, fpr) + 1
     return low, high
+
+
+def _quantile(chance: float, trials: int, rate: float) -> int:
+    """Smallest count that a binomial does not exceed with at least this chance."""
+    k = max(0, math.ceil(bdtrik(chance, trials, rate))) if trials else 0
+    while k > 0 and bdtr(k - 1, trials, rate) >= chance:
+        k -= 1
+    while k < trials and bdtr(k, trials, rate) < chance:
+        k += 1
+    return k
 
 
 def needed_non_members(fpr: float, *, confidence: float = 0.95) -> tuple[int, int]:

@@ -208,17 +208,9 @@ class SklearnRecipe:
 
 def table_encoder(columns: tuple[Column, ...]) -> Any:
     """Categories one-hot (a missing value is a level of its own), numbers imputed by the median and standardised."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from locard.train.table_encoder import TableEncoder
 
-    numbers = [i for i, c in enumerate(columns) if c.kind == "number"]
-    categories = [i for i, c in enumerate(columns) if c.kind == "category"]
-    impute = SimpleImputer(strategy="median", keep_empty_features=True)
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    parts = [("numbers", make_pipeline(impute, StandardScaler()), numbers), ("categories", one_hot, categories)]
-    return ColumnTransformer([p for p in parts if p[2]])
+    return TableEncoder(columns)
 
 
 def _log_probabilities(model: Any, classes: int) -> Predictor:
