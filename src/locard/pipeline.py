@@ -125,7 +125,7 @@ def audit(
     >>> result = audit(records, DecisionTreeClassifier(max_depth=4), models=8, attacks=["lira", "loss"], seed=7,
     ...                compute={"workers": 1}, controls={"redraws": 0})
     >>> result.summary.target.pairs, len(result.records)
-    (4, 455)
+    (4, 456)
     """
     tree: dict[str, Any] = {"name": "audit", "seed": seed, "data": {"source": "records in memory"}}
     tree |= {"references": {"models": models}, "target": {}}

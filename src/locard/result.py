@@ -1,4 +1,6 @@
-"""``AuditResult``: ``result.json`` + ``records.parquet`` + ``scores.safetensors``, the only input of every report.
+"""``AuditResult`` and the tree of ``result.json`` (longer than 400 lines: one declaration a node, read as a whole).
+
+``result.json`` + ``records.parquet`` + ``scores.safetensors`` are the only input of every report.
 
 The tree below is the published form of ``result.json`` (``docs/result.schema.json`` is made from it). Every measured
 number is a ``Number``: ``{value, low, high, confidence, method, n}``, or ``{value: null, reason}``.

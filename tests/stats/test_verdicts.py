@@ -98,7 +98,7 @@ def test_grades_are_their_definition_at_32_models_and_more():
     assert grades.high.tolist() == high.tolist()
     assert np.array_equal(~np.isnan(grades.fcr_low), exposed)
     assert (grades.fcr_low[exposed] <= low[exposed]).all()
-    assert "at most 5% of the names graded exposed are wrong" in grades.rule
+    assert "at most 5 % of the names graded exposed are wrong" in grades.rule
 
 
 def test_below_32_models_twins_compete_and_nobody_is_exposed():

@@ -41,7 +41,7 @@ def attack(name: str, /, **settings: Any) -> Attack:
     LiRA(variance='pooled', offline=False)
     >>> attack("lyra")
     Traceback (most recent call last):
-    locard.errors.SettingsError: attack: unknown name 'lyra': did you mean 'lira'?
+    locard.errors.SettingsError: attack: unknown name 'lyra'. Nearest: lira.
     """
     from locard.attacks.fields import setting_problems
 

@@ -57,7 +57,7 @@ def setting_problems(made: Callable[..., Any], name: str, settings: Mapping[str,
     >>> from locard.attacks.lira import LiRA
     >>> for problem in setting_problems(LiRA, "lira", {"varience": "pooled", "offline": "yes"}):
     ...     print(problem)
-    lira: unknown setting 'varience': did you mean 'variance'?
+    lira: unknown setting 'varience'. Nearest: variance.
     lira.offline: True or False is needed, found 'yes'.
     """
     known = list(inspect.signature(made).parameters)
