@@ -160,7 +160,7 @@ class ControlSettings(Section):
 
     redraws: int = Field(39, ge=0, description="redrawn plans for the permutation control; 0 leaves it out")
     records: int = Field(1000, ge=50, description="random records that the controls use")
-    models: int = Field(16, ge=2, description="models that play the target in the redrawn-plan control")
+    models: int = Field(8, ge=2, description="models that play the target in the redrawn-plan control")
     blind: bool = True
 
 
