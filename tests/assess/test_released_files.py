@@ -51,8 +51,12 @@ def test_a_skops_file_of_scikit_learns_own_models_needs_no_trust(people, tmp_pat
 
 def test_a_skops_file_with_unknown_types_names_them(people, tmp_path):
     skops_io.dump(Mine().fit(people.features, people.labels), tmp_path / "mine.skops")
-    with pytest.raises(SettingsError, match=r"types that skops does not know to be safe \(.*Mine\)"):
+    with pytest.raises(SettingsError, match=r"types that skops does not know to be safe \(.*Mine\)") as wrong:
         load_model("mine.skops", base=tmp_path)
+    with pytest.raises(SettingsError, match="types that skops does not know"):
+        load_model("mine.skops", base=tmp_path, trust_pickle=True)  # it is no pickle
+    named = str(wrong.value).split("(")[1].split(")")[0].split(", ")
+    load_model("mine.skops", base=tmp_path, trust_types=tuple(named)).check(people)
 
 
 def test_an_onnx_file_answers_like_the_model_it_was_made_from(people, fitted, tmp_path):
