@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# pip is run from outside the environment, so that python3-venv (ensurepip) is not needed on Debian
+# pip is run from outside the environment and installed into it (data sets are fetched with it), so that python3-venv
+# (ensurepip) is not needed on Debian
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -34,11 +35,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable .
+	$(PIP) pip --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[test]'
+	$(PIP) pip --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -76,6 +76,25 @@ def npz(tmp_path: Path) -> Path:
     return path
 
 
+def read_processes() -> list[dict[str, Any]]:
+    """Every living process here: pid, parent, group and command, from /proc (``ps`` may not be installed)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent, group = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:  # it has ended meanwhile
+            continue
+        if state != "Z":
+            found.append({"pid": int(folder.name), "parent": int(parent), "group": int(group), "command": words})
+    return found
+
+
+@pytest.fixture
+def processes() -> Callable[[], list[dict[str, Any]]]:
+    return read_processes
+
+
 @pytest.fixture
 def environment() -> dict[str, str]:
     """For subprocesses: one thread each."""

@@ -350,7 +350,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_model_is_trained(tin
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_says_how_to_resume_and_leaves_no_process(tiny, npz, tmp_path, environment, workers):
+def test_ctrl_c_says_how_to_resume_and_leaves_no_process(tiny, npz, tmp_path, environment, processes, workers):
     config = tiny(**slow(npz, 0.4))
     folder = tmp_path / "a run"
     words = ["audit", str(config), "--out", str(folder), "--set", f"compute.workers={workers}"]
@@ -376,14 +376,8 @@ def test_ctrl_c_says_how_to_resume_and_leaves_no_process(tiny, npz, tmp_path, en
     assert f"Resume with: locard audit {config} --out '{folder}'" in err
     assert "Traceback" not in err
     end = time.monotonic() + 5
-    while group := alive(running.pid):
-        assert time.monotonic() < end, group
+    while left := [p["command"] for p in processes() if p["group"] == running.pid]:
+        assert time.monotonic() < end, left
         time.sleep(0.1)
     done = len(list((folder / "observations").glob("*.safetensors")))
     assert 0 < done < 8
-
-
-def alive(group: int) -> list[str]:
-    out = subprocess.run(["ps", "-ww", "-eo", "pgid,stat,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in out.splitlines()[1:]]
-    return [args for pgid, stat, args in rows if int(pgid) == group and not stat.startswith("Z")]

@@ -122,17 +122,12 @@ def test_work_that_workers_cannot_open_is_said_and_not_taken_for_a_lack_of_memor
         list(LocalBackend(workers=2).map(OpensBadly(), [1]))
 
 
-def test_chunks_after_an_abandoned_map_do_not_keep_workers_alive():
+def test_chunks_after_an_abandoned_map_do_not_keep_workers_alive(processes):
     results = LocalBackend(workers=2).map(Square(), range(50))
     next(results)
     results.close()
-    assert not alive_children(os.getpid(), "loky")
-
-
-def alive_children(parent: int, word: str) -> list[int]:
-    out = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in out.splitlines()[1:]]
-    return [int(pid) for pid, above, args in rows if int(above) == parent and word in args and "tracker" not in args]
+    mine = [p["command"] for p in processes() if p["parent"] == os.getpid() and "loky" in p["command"]]
+    assert not [command for command in mine if "tracker" not in command]
 
 
 SLOW = """
@@ -149,7 +144,7 @@ for _ in LocalBackend(workers=2).map(work, [1, 2, 3]):
 """
 
 
-def test_workers_leave_within_three_seconds_when_their_parent_is_killed(tmp_path, environment):
+def test_workers_leave_within_three_seconds_when_their_parent_is_killed(tmp_path, environment, processes):
     """From a script without a main guard, too: workers do not import it."""
     script, pids = tmp_path / "slow.py", tmp_path / "pids"
     script.write_text(SLOW)
@@ -157,19 +152,12 @@ def test_workers_leave_within_three_seconds_when_their_parent_is_killed(tmp_path
     parent = subprocess.Popen([sys.executable, str(script)], env=environment | {"PIDS": str(pids)})
     try:
         wait_until(lambda: len(list(pids.iterdir())) == 2, seconds=30)
-        workers = [int(p.name) for p in pids.iterdir()]
-        assert all(running(w) for w in workers)
+        workers = {int(p.name) for p in pids.iterdir()}
+        assert workers <= {p["pid"] for p in processes()}
     finally:
         parent.kill()
         parent.wait()
-    wait_until(lambda: not any(running(w) for w in workers), seconds=3)
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    wait_until(lambda: not workers & {p["pid"] for p in processes()}, seconds=3)
 
 
 def wait_until(ready, seconds: float) -> None:
