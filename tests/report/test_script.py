@@ -38,7 +38,9 @@ document.documentElement.replaceChildren(pre);
 """
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here to run the page's script; install one, or set LOCARD_BROWSER")
+@pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium here to run the page's script; install one, or set LOCARD_BROWSER"
+)
 def test_sorting_filtering_and_the_download_in_a_browser(page: str, tmp_path: Path) -> None:
     # Planted: csvCell without its guard; sorting by text.
     without = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
