@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
@@ -105,7 +107,7 @@ def test_a_training_size_that_differs_is_said(world, inside, trained, said):
 
 def warned(world, inside, recipe, model) -> str:
     audited = world(models=8, records=300)
-    told = load_model(model, base=None)
+    told = load_model(model, base=Path())
     answers = answers_of(audited, inside, trained=150, kind=told.kind, parameters=told.parameters)
     return " ".join(assess_released(answers, inside, ATTACKS, audited, recipe, MEASURE).part.warnings)
 
@@ -161,7 +163,7 @@ def test_an_attack_that_cannot_run_on_it_is_said_instead_of_failing(world, insid
 
 def test_population_records_that_it_was_trained_on_are_left_out(records):
     r = records(60)
-    model = load_model(DecisionTreeClassifier().fit(r.features, r.labels), base=None)
+    model = load_model(DecisionTreeClassifier().fit(r.features, r.labels), base=Path())
     member = np.zeros(60, dtype=bool)
     member[[3, 52, 57]] = True
     said = ask(model, member, r, np.arange(50), np.arange(50, 60))
@@ -172,7 +174,7 @@ def test_population_records_that_it_was_trained_on_are_left_out(records):
 
 def test_references_that_never_saw_a_class_are_no_obstacle(records):
     r = records(60, classes=3)
-    model = load_model(DecisionTreeClassifier().fit(r.features, r.labels), base=None)
+    model = load_model(DecisionTreeClassifier().fit(r.features, r.labels), base=Path())
     said = ask(model, np.arange(60) < 30, r, np.arange(60), NOTHING)
     assert np.isneginf(said.logits).any()
     assert said.population is None

@@ -167,16 +167,16 @@ def test_missing_and_unknown_files(tmp_path, name, said):
 
 
 def test_a_model_whose_classes_differ_is_refused_with_both_lists(people, records):
-    model = load_model(LogisticRegression().fit(people.features, np.array(["no", "yes"])[people.y]), base=None)
+    model = load_model(LogisticRegression().fit(people.features, np.array(["no", "yes"])[people.y]), base=Path())
     with pytest.raises(SettingsError, match=r"classes of the data \(0, 1\) is needed, found one with \(no, yes\)"):
         model.check(people)
     three = records(60, classes=3)
     with pytest.raises(SettingsError, match=r"\(0, 1, 2\)"):
-        load_model(LogisticRegression().fit(people.features, people.labels), base=None).check(three)
+        load_model(LogisticRegression().fit(people.features, people.labels), base=Path()).check(three)
 
 
 def test_classes_of_another_number_type_are_the_same_classes(people):
-    load_model(LogisticRegression().fit(people.features, people.labels.astype(float)), base=None).check(people)
+    load_model(LogisticRegression().fit(people.features, people.labels.astype(float)), base=Path()).check(people)
 
 
 class Strange:
@@ -194,12 +194,12 @@ class Strange:
 @pytest.mark.parametrize("answer", [1.5, -0.1, np.nan, np.inf])
 def test_answers_that_are_no_probabilities_are_refused(people, answer):
     with pytest.raises(SettingsError, match="probabilities between 0 and 1 are needed from predict_proba"):
-        load_model(Strange(answer), base=None).log_probabilities(people)
+        load_model(Strange(answer), base=Path()).log_probabilities(people)
 
 
 def test_a_model_that_raises_is_one_message(people):
     with pytest.raises(SettingsError, match=r"asking Strange raised ValueError: X has 4 features\."):
-        load_model(Strange(ValueError("X has 4 features.\nmore")), base=None).check(people)
+        load_model(Strange(ValueError("X has 4 features.\nmore")), base=Path()).check(people)
 
 
 def test_a_model_trained_on_a_table_is_asked_with_that_table():
@@ -210,7 +210,7 @@ def test_a_model_trained_on_a_table_is_asked_with_that_table():
 
     encoder = make_column_transformer((OneHotEncoder(), ["town"]), remainder="passthrough")
     model = make_pipeline(encoder, LogisticRegression()).fit(frame, r.labels)
-    released = load_model(model, base=None)
+    released = load_model(model, base=Path())
     released.check(r)
     np.testing.assert_allclose(np.exp(released.log_probabilities(r)[:, 0]), model.predict_proba(frame), atol=1e-6)
     other = Records(ids=range(60), features=frame[["age"]], labels=np.arange(60) % 2)

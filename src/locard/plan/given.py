@@ -9,7 +9,7 @@ from locard.plan.plan import Plan, Role
 from locard.types import MemberMask
 
 
-def from_mask(member: MemberMask, *, pairs: np.ndarray | None = None) -> Plan:
+def from_mask(member: np.ndarray, *, pairs: np.ndarray | None = None) -> Plan:
     """A plan for models that were trained elsewhere.
 
     - exact complements are found and treated as partners, whoever drew them
@@ -17,7 +17,7 @@ def from_mask(member: MemberMask, *, pairs: np.ndarray | None = None) -> Plan:
     - partners that the user names never serve as references; where they are no exact complements, the rest is thinned
 
     Args:
-        member: ``bool[models, records]``.
+        member: ``bool[models, records]`` (or zeros and ones).
         pairs: ``int64[models]``, the partner of each model, where the user knows.
 
     Raises:
