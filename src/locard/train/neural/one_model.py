@@ -1,0 +1,107 @@
+"""The one-model trainer: the readable definition of what a ``TorchRecipe`` means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from locard.train.answers import Run
+from locard.train.neural.batches import Length, epoch_order
+from locard.train.neural.data import NetworkData, Scaling
+from locard.train.neural.early import Patience, held_out
+from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
+from locard.train.neural.objective import as_classes, fresh, record_losses, weighted_mean
+from locard.train.neural.schedules import schedule
+from locard.train.neural.state import Stack, buffers_of
+
+if TYPE_CHECKING:
+    from locard.train.neural.recipe import TorchRecipe
+
+AtEpoch = Callable[[list[int], int, Stack], None]  # (models, the epoch that ended from 1, their states)
+
+
+def train_one(recipe: TorchRecipe, data: NetworkData, run: Run, at_epoch: AtEpoch | None = None) -> Stack:
+    """Train one network on ``run.index``: shuffle, take batches, step, until its epochs (or steps) are over.
+
+    - first weights, batches and dropout are functions of the model's seed
+    - a batch's loss is the weighted mean over its records
+
+    A module that draws random numbers of its own draws them from torch's generator, seeded for this model.
+
+    Returns:
+        A stack of this one model.
+    """
+    with torch.random.fork_rng(devices=[]):
+        keyed = fresh(recipe, data, run.seed)
+        index, held = held_out(recipe, run)
+        length = length_of(recipe, len(index))
+        scaling = data.scaling([index])
+        optimizer = recipe.optimizer_of(list(keyed.module.parameters()))
+        factor = schedule(recipe.schedule, recipe.schedule_params, length, recipe.warmup)
+        patience = Patience(recipe.patience) if recipe.patience else None
+        keyed.module.train()
+        order = np.zeros(0, dtype=np.int64)
+        for step in range(length.total):
+            epoch, start = length.place(step)
+            if start == 0:
+                order = epoch_order(index, run.seed, epoch, variants=data.variants, records=data.records)
+            rows = torch.from_numpy(order[start : start + length.batch]).to(data.device)
+            set_masks(keyed, run.seed, step, len(rows))
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * factor(step)
+            optimizer.step(_loss_of(recipe, data, keyed, scaling, rows))
+            for norm in keyed.norms.values():
+                if norm.fresh is not None:
+                    norm.running_mean, norm.running_var = norm.fresh
+            if length.ends_epoch(step) and (at_epoch or patience):
+                now = _stack(keyed, scaling, data)
+                if at_epoch:
+                    at_epoch([0], epoch + 1, now)
+                if patience and patience.enough(0, now, data, held, recipe.loss_function()):
+                    break
+        done = _stack(keyed, scaling, data)
+    return patience.best_of(0, done) if patience else done
+
+
+def _loss_of(
+    recipe: TorchRecipe, data: NetworkData, keyed: Keyed, scaling: Scaling | None, rows: torch.Tensor
+) -> Callable[[], float]:
+    """The loss of a batch, with its gradient put in place, as a function that an optimiser may call again."""
+    x = data.x[rows] if scaling is None else scaling.apply(data.x[rows].unsqueeze(0))[0]
+    parameters = list(keyed.module.parameters())
+
+    def loss_and_gradient() -> float:
+        logits = as_classes(keyed.module(x), data.classes)
+        losses = record_losses(logits, data.y[rows], recipe.loss_function(), recipe.label_smoothing)
+        loss = weighted_mean(losses, None if data.weight is None else data.weight[rows])
+        for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            p.grad = g
+        if recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+        return loss.item()
+
+    return torch.enable_grad()(loss_and_gradient)
+
+
+def length_of(recipe: TorchRecipe, records: int) -> Length:
+    """How long a model with this many training records is trained."""
+    return Length(
+        records=records, batch=recipe.batch_size, epochs=recipe.passes, steps=recipe.steps, drop_last=recipe.drop_last
+    )
+
+
+def set_masks(keyed: Keyed, seed: int, step: int, rows: int) -> None:
+    """Put this step's dropout masks in place."""
+    for place, layer in enumerate(keyed.dropouts.values()):
+        shape = (rows, *(layer.shape or ()))
+        keys = mask_keys(np.array([seed]), step, place)
+        layer.mask = keyed_masks(keys, shape, layer.p, next(keyed.module.parameters()))[0]
+
+
+def _stack(keyed: Keyed, scaling: Scaling | None, data: NetworkData) -> Stack:
+    params = {n: p.detach().clone().unsqueeze(0) for n, p in keyed.module.named_parameters()}
+    buffers = {n: b.detach().clone().unsqueeze(0) for n, b in buffers_of(keyed.module).items()}
+    return Stack(keyed, params, buffers, scaling, data.classes)
