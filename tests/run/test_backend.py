@@ -48,6 +48,21 @@ class SomeDieOnce:
         return chunk
 
 
+class DyingBeside:
+    """Chunk 0 is slow; every other chunk kills its first two workers meanwhile. Each run of a chunk leaves a mark."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, chunk: int) -> int:
+        (self.folder / f"{chunk}-{os.getpid()}").touch()
+        if chunk == 0:
+            wait_until(lambda: len(list(self.folder.iterdir())) == 10, seconds=30)
+        elif len(list(self.folder.glob(f"{chunk}-*"))) < 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chunk
+
+
 class Raises:
     def __call__(self, chunk: int) -> int:
         raise SettingsError(f"chunk {chunk} is wrong")
@@ -106,6 +121,13 @@ def test_deaths_of_different_jobs_are_not_added_up(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_job_beside_dying_ones_runs_once(tmp_path):
+    """Six deaths beside chunk 0. Planted: charging all that are in flight for a death stops the run at the third."""
+    assert sorted(LocalBackend(workers=2).map(DyingBeside(tmp_path), range(4))) == [0, 1, 2, 3]
+    assert len(list(tmp_path.glob("0-*"))) == 1
+    assert len(list(tmp_path.iterdir())) == 1 + 3 * 3
+
+
 def test_what_a_job_raises_comes_back_as_it_is_and_is_not_tried_again():
     with pytest.raises(SettingsError, match="chunk 5 is wrong"):
         list(LocalBackend(workers=2).map(Raises(), [5]))
@@ -122,12 +144,22 @@ def test_work_that_workers_cannot_open_is_said_and_not_taken_for_a_lack_of_memor
         list(LocalBackend(workers=2).map(OpensBadly(), [1]))
 
 
-def test_chunks_after_an_abandoned_map_do_not_keep_workers_alive(processes):
+def test_no_worker_and_no_file_descriptor_is_left_whether_finished_abandoned_or_failed(processes):
+    def children() -> list[int]:
+        return [p["pid"] for p in processes() if p["parent"] == os.getpid()]
+
+    before, open_before = children(), len(os.listdir("/proc/self/fd"))
     results = LocalBackend(workers=2).map(Square(), range(50))
     next(results)
+    assert len(children()) == len(before) + 2
     results.close()
-    mine = [p["command"] for p in processes() if p["parent"] == os.getpid() and "loky" in p["command"]]
-    assert not [command for command in mine if "tracker" not in command]
+    assert children() == before
+    assert len(list(LocalBackend(workers=2).map(Square(), range(3)))) == 3
+    assert children() == before
+    with pytest.raises(SettingsError, match="chunk"):
+        list(LocalBackend(workers=2).map(Raises(), range(5)))
+    assert children() == before
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 SLOW = """
