@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Pipe, wait
 from typing import Any, Protocol, runtime_checkable
 
-from locard.errors import RunStopped, SettingsError
+from locard.errors import RunStopped
+from locard.run.sharing import Shared, packed, share
 from locard.run.worker import BOOT, CHUNK, RAISED, READY, WORK
 
 ATTEMPTS = 3  # a chunk whose worker dies runs this many times in all
@@ -59,7 +60,7 @@ class LocalBackend:
         if self.workers == 1 or len(chunks) == 0:
             yield from _here(work, chunks)
             return
-        pool = _Pool(self.workers, _packed(work, "an estimator"), chunks)
+        pool = _Pool(self.workers, share(work), chunks)
         try:
             yield from pool.results()
             pool.finished = True
@@ -74,19 +75,6 @@ def _here(work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
         with threadpool_limits(limits=1), redirect_stdout(sys.stderr):
             done = work(chunk)
         yield done
-
-
-def _packed(what: Any, name: str) -> bytes:
-    import cloudpickle
-
-    try:
-        packed: bytes = cloudpickle.dumps(what)
-    except Exception as wrong:  # whatever the pickling code of a user's class may raise
-        raise SettingsError(
-            f"target.estimator: {name} that can be sent to worker processes is needed, but pickling it raised "
-            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or make it in a function of your own."
-        ) from wrong
-    return packed
 
 
 @dataclass(eq=False)
@@ -127,13 +115,13 @@ class _Worker:
         with suppress(OSError):  # it has ended already: waiting for it will tell
             self.pipe.send((sys.path, sys.argv, os.getpid()))
 
-    def give(self, task: _Task, packed: bytes) -> None:
+    def give(self, task: _Task, work: Shared) -> None:
         """Hand over a task, and before the first one the work. It waits for both, so that this never blocks long."""
-        self.task, chunk = task, _packed(task.chunk, "a job")
+        self.task, chunk = task, packed(task.chunk, "a job")
         with suppress(OSError):  # it has ended meanwhile: waiting for it will tell
             if not self.told:
                 self.pipe.send_bytes(WORK)
-                self.pipe.send_bytes(packed)
+                work.send(self.pipe, self.process.pid)
                 self.told = True
             self.pipe.send_bytes(CHUNK)
             self.pipe.send_bytes(chunk)
@@ -164,8 +152,8 @@ class _Worker:
 class _Pool:
     """Workers and the tasks of one map."""
 
-    def __init__(self, size: int, packed: bytes, chunks: Sequence[Any]) -> None:
-        self.size, self.packed = size, packed
+    def __init__(self, size: int, work: Shared, chunks: Sequence[Any]) -> None:
+        self.size, self.work = size, work
         self.waiting = deque(_Task(chunk) for chunk in chunks)
         self.workers: list[_Worker] = []
         self.stillborn = 0  # workers in a row that ended before they could take a task
@@ -188,6 +176,7 @@ class _Pool:
 
     def close(self) -> None:
         """End all workers: those with nothing left to do may leave by themselves."""
+        self.work.file.close()
         if self.finished:
             for worker in self.workers:
                 worker.pipe.close()
@@ -205,7 +194,7 @@ class _Pool:
     def _hand_out(self) -> None:
         for worker in self.workers:
             if worker.ready and worker.task is None and self.waiting:
-                worker.give(self.waiting.popleft(), self.packed)
+                worker.give(self.waiting.popleft(), self.work)
 
     def _listen(self) -> list[tuple[bytes, bytes]]:
         """Wait until somebody says something; finished tasks are returned, those of dead workers wait again."""

@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from locard.errors import SettingsError
+from locard.run.sharing import Shared
 
-READY, DONE, RAISED = b"ready", b"done", b"raised"  # what a worker says first; a payload follows the last two
-WORK, CHUNK = b"work", b"chunk"  # what it is told, each with a payload
+READY, DONE, RAISED = b"ready", b"done", b"raised"  # what a worker says; a result follows, or what was raised
+WORK, CHUNK = b"work", b"chunk"  # what it is told; the work follows, or the chunk
 
 # What the interpreter runs: nothing of the parent's script, and no module from the folder it happens to stand in.
 # Names are looked up where the parent looks, and the user's code sees the parent's arguments.
@@ -41,23 +42,24 @@ def serve(pipe: Connection, parent: int) -> None:
 
 
 def _work(pipe: Connection) -> None:
+    shared: Shared | None = None
     work: Callable[[Any], Any] | None = None
-    packed = b""
     pipe.send_bytes(READY)
     while True:
-        told, payload = pipe.recv_bytes(), pipe.recv_bytes()
-        if told == WORK:
-            work, packed = None, payload
+        if pipe.recv_bytes() == WORK:
+            shared, work = Shared.receive(pipe), None
             continue
+        chunk = pipe.recv_bytes()
         try:
             if work is None:
-                work, packed = _opened(packed), b""
-            said, answer = DONE, _packed_result(work(pickle.loads(payload)))
+                assert shared is not None  # sent before the first chunk
+                work = shared.open()
+            said, answer = DONE, _packed_result(work(pickle.loads(chunk)))
         except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is the parent's to handle
             said, answer = RAISED, _packed_error(raised)
         pipe.send_bytes(said)
         pipe.send_bytes(answer)
-        del payload, answer
+        del chunk, answer  # large ones, before the wait for the next
 
 
 def _leave_with(parent: int) -> None:
@@ -67,17 +69,6 @@ def _leave_with(parent: int) -> None:
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
-
-
-def _opened(packed: bytes) -> Callable[[Any], Any]:
-    try:
-        work: Callable[[Any], Any] = pickle.loads(packed)
-    except Exception as wrong:  # importing the user's modules runs whatever is in them
-        raise SettingsError(
-            f"target.estimator: an estimator that worker processes can open is needed, but one raised "
-            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or put its class where it can be imported."
-        ) from wrong
-    return work
 
 
 def _packed_result(result: Any) -> bytes:
