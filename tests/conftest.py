@@ -77,16 +77,16 @@ def npz(tmp_path: Path) -> Path:
 
 
 def read_processes() -> list[dict[str, Any]]:
-    """Every living process here: pid, parent, group and command, from /proc (``ps`` may not be installed)."""
+    """Every living process here: pid, parent, session and command, from /proc (``ps`` may not be installed)."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            state, parent, group = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+            state, parent, _, session = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
             words = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:  # it has ended meanwhile
             continue
         if state != "Z":
-            found.append({"pid": int(folder.name), "parent": int(parent), "group": int(group), "command": words})
+            found.append({"pid": int(folder.name), "parent": int(parent), "session": int(session), "command": words})
     return found
 
 

@@ -78,7 +78,9 @@ GLOBAL_RANDOM = {"seed", "rand", "randn", "randint", "random", "normal", "choice
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
 MAY_UNPICKLE = {
     "observe/models.py": "joblib.load of a released model, only with trust_pickle = true",
-    "run/backend.py": "what the parent itself sent to its workers",
+    "run/backend.py": "what its own workers answered",
+    "run/sharing.py": "the work that the parent sent to its workers",
+    "run/worker.py": "the chunks that the parent sent, and whether an exception survives being sent back",
     "data/pickled_table.py": "opcodes of one archive of fixed sha256, from a list of allowed ones",
 }
 

@@ -376,7 +376,7 @@ def test_ctrl_c_says_how_to_resume_and_leaves_no_process(tiny, npz, tmp_path, en
     assert f"Resume with: locard audit {config} --out '{folder}'" in err
     assert "Traceback" not in err
     end = time.monotonic() + 5
-    while left := [p["command"] for p in processes() if p["group"] == running.pid]:
+    while left := [p["command"] for p in processes() if p["session"] == running.pid]:
         assert time.monotonic() < end, left
         time.sleep(0.1)
     done = len(list((folder / "observations").glob("*.safetensors")))

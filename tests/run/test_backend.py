@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from locard.errors import RunStopped, SettingsError
@@ -48,9 +49,87 @@ class SomeDieOnce:
         return chunk
 
 
+class DyingBeside:
+    """Chunk 0 is slow; every other chunk kills its first two workers meanwhile. Each run of a chunk leaves a mark."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, chunk: int) -> int:
+        (self.folder / f"{chunk}-{os.getpid()}").touch()
+        if chunk == 0:
+            wait_until(lambda: len(list(self.folder.iterdir())) == 10, seconds=30)
+        elif len(list(self.folder.glob(f"{chunk}-*"))) < 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chunk
+
+
 class Raises:
     def __call__(self, chunk: int) -> int:
         raise SettingsError(f"chunk {chunk} is wrong")
+
+
+class Odd(Exception):
+    """Pickles, but cannot be opened again: its arguments are not those of its constructor."""
+
+    def __init__(self, chunk: int, why: str) -> None:
+        super().__init__(f"{why} at {chunk}")
+
+
+class RaisesOdd:
+    def __call__(self, chunk: int) -> int:
+        raise Odd(chunk, "strange")
+
+
+class Leaves:
+    def __call__(self, chunk: int) -> int:
+        raise SystemExit(7)
+
+
+class Locked:
+    def __call__(self, chunk: int) -> object:
+        return threading.Lock()
+
+
+class Interrupts:
+    """Sends itself what Ctrl-C sends."""
+
+    def __call__(self, chunk: int) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return chunk
+
+
+class Writes:
+    """Large work that is written into, and large answers."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __call__(self, chunk: np.ndarray) -> tuple[bool, float, np.ndarray]:
+        before, shared = float(self.array.sum()), self.array.base is not None
+        self.array += chunk[0]
+        return shared, before, self.array
+
+
+class LeavesChildren:
+    """Starts a process that goes on for a minute, by fork (with all that is open) and from scratch; then it may die."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, chunk: int) -> int:
+        dies = chunk == 1 and not (self.folder / "died").exists()
+        forked = os.fork()
+        if forked == 0:
+            time.sleep(60)
+            os._exit(0)
+        other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        for pid in (forked, other.pid):
+            (self.folder / str(pid)).touch()
+        if dies:
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return chunk
 
 
 class NotForTheRoad:
@@ -106,6 +185,13 @@ def test_deaths_of_different_jobs_are_not_added_up(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_job_beside_dying_ones_runs_once(tmp_path):
+    """Six deaths beside chunk 0. Planted: charging all that are in flight for a death stops the run at the third."""
+    assert sorted(LocalBackend(workers=2).map(DyingBeside(tmp_path), range(4))) == [0, 1, 2, 3]
+    assert len(list(tmp_path.glob("0-*"))) == 1
+    assert len(list(tmp_path.iterdir())) == 1 + 3 * 3
+
+
 def test_what_a_job_raises_comes_back_as_it_is_and_is_not_tried_again():
     with pytest.raises(SettingsError, match="chunk 5 is wrong"):
         list(LocalBackend(workers=2).map(Raises(), [5]))
@@ -117,17 +203,133 @@ def test_work_that_cannot_be_sent_to_workers_is_said_at_once():
     assert list(LocalBackend(workers=1).map(NotForTheRoad(), [1])) == [1]
 
 
+def test_what_a_job_raises_says_where_it_was_raised():
+    with pytest.raises(SettingsError) as raised:
+        list(LocalBackend(workers=2).map(Raises(), [5]))
+    assert "in __call__" in raised.value.__notes__[0]
+    with pytest.raises(SystemExit) as left:
+        list(LocalBackend(workers=2).map(Leaves(), [5]))
+    assert left.value.code == 7
+
+
+def test_exceptions_results_and_jobs_that_cannot_be_sent_are_said():
+    with pytest.raises(SettingsError, match=r"the work raised .*Odd: strange at 5, and pickling that raised TypeError"):
+        list(LocalBackend(workers=2).map(RaisesOdd(), [5]))
+    with pytest.raises(SettingsError, match=r"pickling a lock raised TypeError: .*Set compute\.workers = 1"):
+        list(LocalBackend(workers=2).map(Locked(), [5]))
+    with pytest.raises(SettingsError, match=r"a job that can be sent to worker processes is needed.*TypeError"):
+        list(LocalBackend(workers=2).map(Square(), [threading.Lock()]))
+
+
+def test_workers_do_not_hear_an_interrupt():
+    assert sorted(LocalBackend(workers=2).map(Interrupts(), range(4))) == [0, 1, 2, 3]
+
+
+def test_large_work_jobs_and_results_pass_and_a_worker_that_writes_into_the_work_changes_its_own_copy():
+    """32 MB of work, in memory once, to each of two workers; 8 MB a job; 32 MB a result."""
+    work, chunk = Writes(np.ones(4_000_000)), np.ones(1_000_000)
+    said = list(LocalBackend(workers=2).map(work, [chunk] * 4))
+    assert all(shared for shared, _, _ in said)
+    assert sorted(before for _, before, _ in said)[0] == 4_000_000
+    assert {before for _, before, _ in said} <= {4e6 * n for n in range(1, 5)}  # what its own jobs before have added
+    for _, before, array in said:
+        assert array.sum() == before + 4_000_000
+    assert work.array.sum() == 4_000_000
+
+
+def test_what_the_users_code_has_started_ends_with_its_worker_and_does_not_hide_its_death(tmp_path, processes):
+    start = time.monotonic()
+    assert sorted(LocalBackend(workers=2).map(LeavesChildren(tmp_path), [1, 2])) == [1, 2]
+    assert time.monotonic() - start < 30
+    started = {int(p.name) for p in tmp_path.iterdir() if p.name != "died"}
+    assert len(started) == 6  # one worker died after starting two
+    wait_until(lambda: not started & {p["pid"] for p in processes()}, seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("/bin/false", r"3 in a row ended before they could work \(the last by exit code 1"),
+        ("/no/such/python", r"starting one failed \(.*No such file.*compute\.workers = 1"),
+    ],
+)
+def test_workers_that_do_not_start_are_said(monkeypatch, program, message):
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(RunStopped, match=message):
+        list(LocalBackend(workers=2).map(Square(), range(5)))
+
+
+LOUD = """
+import os, sys
+from locard.run.backend import LocalBackend
+
+def work(chunk):
+    print("from Python")
+    os.write(1, b"from below")
+    return chunk
+
+for workers in (1, 2):
+    print(sorted(LocalBackend(workers=workers).map(work, [1, 2]) if workers > 1 else
+                 LocalBackend(workers=1).map(lambda chunk: print("from Python") or chunk, [1, 2])))
+"""
+
+
+def test_what_the_work_prints_stays_out_of_what_the_program_prints(tmp_path, environment):
+    script = tmp_path / "loud.py"
+    script.write_text(LOUD)
+    out = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
+    assert out.stdout == "[1, 2]\n[1, 2]\n"
+    assert out.stderr.count("from Python") == 4
+    assert out.stderr.count("from below") == 2
+
+
+HERE = """
+import sys
+sys.path.insert(0, "beside")
+import of_mine
+from locard.run.backend import LocalBackend
+
+print(sorted(LocalBackend(workers=2).map(of_mine.work, [1, 2])))
+"""
+
+
+def test_workers_find_the_modules_that_the_script_finds_and_no_others(tmp_path, environment):
+    """A module beside the script; a folder it added; and none of the current folder's that has a library's name."""
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "of_mine.py").write_text("import sys\ndef work(chunk): return chunk, sys.argv[1]\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "socket.py").write_text("raise RuntimeError('not me')\n")
+    (tmp_path / "elsewhere" / "beside").symlink_to(tmp_path / "beside")
+    script = tmp_path / "script.py"
+    script.write_text(HERE)
+    words = [sys.executable, str(script), "word"]
+    done = subprocess.run(
+        words, env=environment, cwd=tmp_path / "elsewhere", capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "[(1, 'word'), (2, 'word')]\n", done.stderr
+
+
 def test_work_that_workers_cannot_open_is_said_and_not_taken_for_a_lack_of_memory():
     with pytest.raises(SettingsError, match=r"ModuleNotFoundError: No module named 'no_such_module_anywhere'"):
         list(LocalBackend(workers=2).map(OpensBadly(), [1]))
 
 
-def test_chunks_after_an_abandoned_map_do_not_keep_workers_alive(processes):
+def test_no_worker_and_no_file_descriptor_is_left_whether_finished_abandoned_or_failed(processes):
+    def children() -> list[int]:
+        return [p["pid"] for p in processes() if p["parent"] == os.getpid()]
+
+    before, open_before = children(), len(os.listdir("/proc/self/fd"))
     results = LocalBackend(workers=2).map(Square(), range(50))
     next(results)
+    assert len(children()) == len(before) + 2
     results.close()
-    mine = [p["command"] for p in processes() if p["parent"] == os.getpid() and "loky" in p["command"]]
-    assert not [command for command in mine if "tracker" not in command]
+    assert children() == before
+    assert len(list(LocalBackend(workers=2).map(Square(), range(3)))) == 3
+    assert children() == before
+    with pytest.raises(SettingsError, match="chunk"):
+        list(LocalBackend(workers=2).map(Raises(), range(5)))
+    assert children() == before
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 SLOW = """

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
-import threading
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Pipe, wait
 from typing import Any, Protocol, runtime_checkable
 
-from locard.errors import RunStopped, SettingsError
+from locard.errors import RunStopped
+from locard.run.sharing import Shared, packed, share
+from locard.run.worker import BOOT, CHUNK, RAISED, READY, WORK
 
 ATTEMPTS = 3  # a chunk whose worker dies runs this many times in all
-QUEUED = 2  # chunks a worker has been handed at any time
+GRACE = 2.0  # seconds for a worker to leave by itself when nothing is left to do
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 
@@ -27,7 +33,7 @@ class Backend(Protocol):
         """Results as they finish; ``work`` is sent to each worker once.
 
         Raises:
-            RunStopped: a chunk's worker died ``ATTEMPTS`` times.
+            RunStopped: a chunk's worker died ``ATTEMPTS`` times, or workers do not start.
             SettingsError: ``work`` cannot be sent to workers.
         """
         ...
@@ -37,7 +43,10 @@ class Backend(Protocol):
 class LocalBackend:
     """Processes on this machine, one thread each. Workers start from scratch (never by fork), and need no main guard.
 
-    - a worker that dies is replaced, and its chunk runs again
+    - a worker that dies is replaced, and the chunk that it had runs again; no other chunk pays for it
+    - what the work raises comes back as it is
+    - what the work prints goes to stderr
+    - when the results are closed, finished or not, no worker is left
     - with one worker everything runs in this process
 
     >>> sorted(LocalBackend(workers=1).map(abs, [-2, 1]))
@@ -51,107 +60,179 @@ class LocalBackend:
         if self.workers == 1 or len(chunks) == 0:
             yield from _here(work, chunks)
             return
-        packed, waiting = _packed(work), deque((chunk, 1) for chunk in chunks)
-        while waiting:
-            lost: list[tuple[Any, int]] = []
-            yield from _pooled(packed, waiting, min(self.workers, len(waiting)), lost)
-            given_up = sum(attempt == ATTEMPTS for _, attempt in lost)
-            if given_up:
-                raise RunStopped(
-                    f"Workers that live to the end are needed, but {given_up} of the jobs left lost theirs {ATTEMPTS} "
-                    f"times (often: out of memory). Set compute.workers = 1 or free memory, and run the same command "
-                    f"again: everything finished so far is kept."
-                )
-            waiting.extendleft((chunk, attempt + 1) for chunk, attempt in reversed(lost))
+        pool = _Pool(self.workers, share(work), chunks)
+        try:
+            yield from pool.results()
+            pool.finished = True
+        finally:
+            pool.close()
 
 
 def _here(work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
     from threadpoolctl import threadpool_limits
 
     for chunk in chunks:
-        with threadpool_limits(limits=1):
+        with threadpool_limits(limits=1), redirect_stdout(sys.stderr):
             done = work(chunk)
         yield done
 
 
-def _packed(work: Callable[[Any], Any]) -> bytes:
-    import cloudpickle
-
-    try:
-        packed: bytes = cloudpickle.dumps(work)
-    except Exception as wrong:  # whatever the pickling code of a user's class may raise
-        raise SettingsError(
-            f"target.estimator: an estimator that can be sent to worker processes is needed, but pickling it raised "
-            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or make it in a function of your own."
-        ) from wrong
-    return packed
+@dataclass(eq=False)
+class _Task:
+    chunk: Any
+    attempt: int = 1
 
 
-def _pooled(packed: bytes, waiting: deque[tuple[Any, int]], workers: int, lost: list[tuple[Any, int]]) -> Iterator[Any]:
-    """Results of the waiting chunks until none is left, or until a worker dies: then ``lost`` says what ran."""
-    from concurrent.futures import FIRST_COMPLETED, wait
-    from concurrent.futures.process import BrokenProcessPool
+class _Worker:
+    """A process and the pipe to it. It has one task at most, so that its death is that task's alone.
 
-    from joblib.externals.loky import ProcessPoolExecutor
+    Raises:
+        RunStopped: no process could be started.
+    """
 
-    pool = ProcessPoolExecutor(
-        max_workers=workers, initializer=_start_worker, initargs=(packed, os.getpid()), env=ONE_THREAD
-    )
-    running: dict[Any, tuple[Any, int]] = {}
-    finished = False
-    try:
-        while (waiting or running) and not lost:
-            while waiting and len(running) < QUEUED * workers:  # few at a time: a pool is killed cleanly while it works
-                future = pool.submit(_run, waiting[0][0])
-                running[future] = waiting.popleft()
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                try:
-                    done = future.result()
-                except BrokenProcessPool:
-                    lost += running.values()
-                    break
-                del running[future]
-                yield done
-        finished = not lost
-    except BrokenProcessPool:  # while handing out
-        lost += running.values()
-    finally:
-        pool.shutdown(wait=True, kill_workers=not finished)
+    def __init__(self) -> None:
+        self.ready = self.told = False
+        self.task: _Task | None = None
+        self.pipe, theirs = Pipe()
+        try:
+            self.process = subprocess.Popen(
+                # -P: nothing is imported from the folder that happens to be the current one; asserts as they are here
+                [sys.executable, *["-O"] * sys.flags.optimize, "-P", "-c", BOOT, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what the work prints must not end up in what this process prints
+                pass_fds=(theirs.fileno(),),
+                env=os.environ | ONE_THREAD,
+                process_group=0,  # a terminal's Ctrl-C reaches the parent alone; ends with all that it started
+            )
+        except OSError as wrong:
+            self.pipe.close()
+            raise RunStopped(
+                f"Worker processes are needed, but starting one failed ({wrong}). Set compute.workers = 1 or free "
+                f"memory, and run the same command again: everything finished so far is kept."
+            ) from wrong
+        finally:
+            theirs.close()
+        with suppress(OSError):  # it has ended already: waiting for it will tell
+            self.pipe.send((sys.path, sys.argv, os.getpid()))
+
+    def give(self, task: _Task, work: Shared) -> None:
+        """Hand over a task, and before the first one the work. It waits for both, so that this never blocks long."""
+        self.task, chunk = task, packed(task.chunk, "a job")
+        with suppress(OSError):  # it has ended meanwhile: waiting for it will tell
+            if not self.told:
+                self.pipe.send_bytes(WORK)
+                work.send(self.pipe, self.process.pid)
+                self.told = True
+            self.pipe.send_bytes(CHUNK)
+            self.pipe.send_bytes(chunk)
+
+    def hear(self) -> tuple[bytes, bytes]:
+        """What it says, and the payload.
+
+        Raises:
+            EOFError: it has ended, between two messages or within one.
+        """
+        try:
+            said = self.pipe.recv_bytes()
+            return said, b"" if said == READY else self.pipe.recv_bytes()
+        except OSError as ended:
+            raise EOFError from ended
+
+    def end(self, grace: float = 0.0) -> str:
+        """Make it leave with everything that it has started; how it ended, in words."""
+        self.pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace)
+        with suppress(ProcessLookupError, PermissionError):  # nobody left in its group
+            os.killpg(self.process.pid, signal.SIGKILL)
+        code = self.process.wait()
+        return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
-_PACKED = b""
-_WORK: Callable[[Any], Any] | None = None
+class _Pool:
+    """Workers and the tasks of one map."""
 
+    def __init__(self, size: int, work: Shared, chunks: Sequence[Any]) -> None:
+        self.size, self.work = size, work
+        self.waiting = deque(_Task(chunk) for chunk in chunks)
+        self.workers: list[_Worker] = []
+        self.stillborn = 0  # workers in a row that ended before they could take a task
+        self.finished = False
 
-def _start_worker(packed: bytes, parent: int) -> None:
-    global _PACKED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    _PACKED = packed
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    def results(self) -> Iterator[Any]:
+        """Results as they finish. A worker gets its next task before its result is passed on."""
+        heard: list[tuple[bytes, bytes]] = []
+        while True:
+            self._start_workers()
+            self._hand_out()
+            for said, answer in heard:
+                result = pickle.loads(answer)
+                if said == RAISED:
+                    raise result
+                yield result
+            if not self.waiting and not self._running():
+                return
+            heard = self._listen()
 
+    def close(self) -> None:
+        """End all workers: those with nothing left to do may leave by themselves."""
+        self.work.file.close()
+        if self.finished:
+            for worker in self.workers:
+                worker.pipe.close()
+        until = time.monotonic() + (GRACE if self.finished else 0.0)
+        for worker in self.workers:
+            worker.end(max(0.0, until - time.monotonic()))
 
-def _leave_with(parent: int) -> None:
-    """A worker whose parent was killed must not go on alone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    def _running(self) -> int:
+        return sum(w.task is not None for w in self.workers)
 
+    def _start_workers(self) -> None:
+        while len(self.workers) < min(self.size, self._running() + len(self.waiting)):
+            self.workers.append(_Worker())
 
-def _run(chunk: Any) -> Any:
-    global _WORK
-    if _WORK is None:
-        _WORK = _unpacked(_PACKED)
-    return _WORK(chunk)
+    def _hand_out(self) -> None:
+        for worker in self.workers:
+            if worker.ready and worker.task is None and self.waiting:
+                worker.give(self.waiting.popleft(), self.work)
 
+    def _listen(self) -> list[tuple[bytes, bytes]]:
+        """Wait until somebody says something; finished tasks are returned, those of dead workers wait again."""
+        heard = []
+        talking = set(wait([w.pipe for w in self.workers]))
+        for worker in [w for w in self.workers if w.pipe in talking]:
+            try:
+                said, answer = worker.hear()
+            except EOFError:
+                self._bury(worker)
+                continue
+            if said == READY:
+                worker.ready, self.stillborn = True, 0
+            else:
+                worker.task = None
+                heard.append((said, answer))
+        return heard
 
-def _unpacked(packed: bytes) -> Callable[[Any], Any]:
-    import pickle
+    def _bury(self, worker: _Worker) -> None:
+        """Its task, if it had one, is the next to run again.
 
-    try:
-        work: Callable[[Any], Any] = pickle.loads(packed)
-    except Exception as wrong:  # importing the user's modules runs whatever is in them
-        raise SettingsError(
-            f"target.estimator: an estimator that worker processes can open is needed, but one raised "
-            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or put its class where it can be imported."
-        ) from wrong
-    return work
+        Raises:
+            RunStopped: the task has cost ``ATTEMPTS`` workers, or as many in a row did not even start.
+        """
+        how, task = worker.end(), worker.task
+        self.workers.remove(worker)
+        if not worker.ready:
+            self.stillborn += 1
+            if self.stillborn == ATTEMPTS:
+                raise RunStopped(
+                    f"Worker processes are needed, but {ATTEMPTS} in a row ended before they could work (the last by "
+                    f"{how}; what they said is above). Set compute.workers = 1, or mend what they say."
+                )
+        elif task is not None:
+            if task.attempt == ATTEMPTS:
+                raise RunStopped(
+                    f"Workers that live to the end are needed, but one of the jobs left lost theirs {ATTEMPTS} times "
+                    f"(the last ended by {how}; often: out of memory). Set compute.workers = 1 or free memory, and run "
+                    f"the same command again: everything finished so far is kept."
+                )
+            self.waiting.appendleft(_Task(task.chunk, task.attempt + 1))

@@ -1,0 +1,105 @@
+"""The other end of ``run.backend``: a process that works for its parent, one chunk at a time, until their pipe ends."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from locard.errors import SettingsError
+from locard.run.sharing import Shared
+
+READY, DONE, RAISED = b"ready", b"done", b"raised"  # what a worker says; a result follows, or what was raised
+WORK, CHUNK = b"work", b"chunk"  # what it is told; the work follows, or the chunk
+
+# What the interpreter runs: nothing of the parent's script, and no module from the folder it happens to stand in.
+# Names are looked up where the parent looks, and the user's code sees the parent's arguments.
+BOOT = """
+import sys
+from multiprocessing.connection import Connection
+pipe = Connection(int(sys.argv[1]))
+sys.path[:], sys.argv[:], parent = pipe.recv()
+from locard.run.worker import serve
+serve(pipe, parent)
+"""
+
+
+def serve(pipe: Connection, parent: int) -> None:
+    """Work for the process ``parent`` until it closes the pipe, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    os.register_at_fork(after_in_child=pipe.close)  # else a child of the user's code hides this worker's death
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    try:
+        _work(pipe)
+    except (EOFError, OSError):  # the parent has closed its end
+        return
+
+
+def _work(pipe: Connection) -> None:
+    shared: Shared | None = None
+    work: Callable[[Any], Any] | None = None
+    pipe.send_bytes(READY)
+    while True:
+        if pipe.recv_bytes() == WORK:
+            shared, work = Shared.receive(pipe), None
+            continue
+        chunk = pipe.recv_bytes()
+        try:
+            if work is None:
+                assert shared is not None  # sent before the first chunk
+                work = shared.open()
+            said, answer = DONE, _packed_result(work(pickle.loads(chunk)))
+        except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is the parent's to handle
+            said, answer = RAISED, _packed_error(raised)
+        pipe.send_bytes(said)
+        pipe.send_bytes(answer)
+        del chunk, answer  # large ones, before the wait for the next
+
+
+def _leave_with(parent: int) -> None:
+    """A worker whose parent was killed must not go on alone, nor what its user's code has started."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
+def _packed_result(result: Any) -> bytes:
+    import cloudpickle
+
+    try:
+        packed: bytes = cloudpickle.dumps(result)
+    except Exception as wrong:  # whatever the pickling code of a user's class may raise
+        raise SettingsError(
+            f"Results that can be sent back from worker processes are needed, but pickling a {type(result).__name__} "
+            f"raised {type(wrong).__name__}: {wrong}. Set compute.workers = 1, or return plain values."
+        ) from wrong
+    return packed
+
+
+def _packed_error(raised: BaseException) -> bytes:
+    """The exception with the worker's traceback as a note; where it does not survive the pipe, one that says so."""
+    import cloudpickle
+
+    note = "Raised in a worker process:\n" + "".join(traceback.format_exception(raised)).rstrip()
+    try:
+        raised.add_note(note)
+        packed: bytes = cloudpickle.dumps(raised)
+        pickle.loads(packed)
+    except Exception as wrong:  # noqa: BLE001 - whatever the pickling code of a user's exception may raise
+        said = traceback.format_exception_only(raised)[0].strip()
+        unsaid = SettingsError(
+            f"Exceptions that can be sent back from worker processes are needed, but the work raised {said}, and "
+            f"pickling that raised {type(wrong).__name__}: {wrong}. Mend what it complains of; compute.workers = 1 "
+            f"shows it as it is."
+        )
+        unsaid.add_note(note)
+        packed = cloudpickle.dumps(unsaid)
+    return packed
