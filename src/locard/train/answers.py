@@ -69,10 +69,50 @@ class Answers:
     ask_seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What there is to train in.
+
+    Args:
+        workers: processes that share the models.
+        memory: bytes for each of them.
+        device: where tensors live.
+        size: models a chunk where the user has said so.
+    """
+
+    workers: int = 1
+    memory: int = 2**30
+    device: str = "cpu"
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How models are best trained here.
+
+    Args:
+        way: one at a time, or many in one program.
+        size: models a chunk.
+        reason: in words, with the times that decided it.
+        seconds: what training one model will take of one worker's time; NaN where nothing was timed.
+        bytes: memory that one chunk needs.
+    """
+
+    way: Literal["one", "many"]
+    size: int
+    reason: str
+    seconds: float
+    bytes: int
+
+
 @runtime_checkable
 class AnswersMany(Protocol):
     """A recipe that can train several models in one program."""
 
     def answer(self, records: Records, runs: Sequence[Run], asked: Asked) -> Iterator[Answers]:
         """What each model answers, in order."""
+        ...
+
+    def choose(self, records: Records, runs: Sequence[Run], room: Room) -> Choice:
+        """One at a time, or many in one program, and how many: measured."""
         ...

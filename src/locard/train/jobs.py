@@ -1,17 +1,22 @@
-"""A job is one model: ``(recipe, plan row, seed)``. Its key names everything that may change its answers."""
+"""A job is one model: ``(recipe, plan row, seed)``. Its key names everything that may change its answers.
+
+Jobs travel in chunks: one model, or several that a recipe trains in one program.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import time
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +24,7 @@ from locard.data.records import Records
 from locard.errors import LocardError, RunStopped, SettingsError
 from locard.plan.plan import Plan
 from locard.seeds import Seed
+from locard.train.answers import Answers, AnswersMany, Asked, Keep, Run
 from locard.train.recipe import Predictor, Recipe
 from locard.train.store import Store
 
@@ -36,6 +42,14 @@ class Job:
     index: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Jobs that one worker does in one go, each alone or all in one program. Its composition is stored before training."""
+
+    jobs: tuple[Job, ...]
+    way: Literal["one", "many"] = "one"
+
+
 @dataclass(frozen=True)
 class JobDone:
     """A finished job: how long its parts took, in seconds, and what the recipe's own code warned of."""
@@ -51,7 +65,8 @@ class JobDone:
 class Training:
     """Everything a worker needs, sent to it once: the recipe, the data, what to ask, where to put the answers.
 
-    Calling it with a job trains that model, asks it about the audited and population records and stores the answers.
+    Calling it with a chunk trains its models, asks them about the audited and population records and stores what they
+    answer, and what else is kept of them. A file that is there already is left as it is.
     """
 
     recipe: Recipe
@@ -59,36 +74,67 @@ class Training:
     audited: np.ndarray
     population: np.ndarray
     store: Store
+    keep: Keep = field(default_factory=Keep)
+    weights: Store | None = None
+    device: str = "cpu"
 
-    def __call__(self, job: Job) -> JobDone:
+    def __call__(self, chunk: Chunk) -> list[JobDone]:
         """Train, observe, store.
 
         Raises:
             SettingsError: the recipe's own code failed, said with the model and the place.
             RunStopped: the answers could not be stored, or memory ran out.
         """
-        start = time.perf_counter()
-        with explained(f"model {job.model}", len(job.index)) as warned:
+        first, last = chunk.jobs[0].model, chunk.jobs[-1].model
+        which = f"model {first}" if len(chunk.jobs) == 1 else f"one of the models {first} to {last}"
+        done = []
+        with explained(which, len(chunk.jobs[0].index)) as warned:
+            for job, answers in zip(chunk.jobs, self._answers(chunk), strict=True):
+                self._put(job, answers)
+                said = tuple(dict.fromkeys(f"{w.category.__name__}: {str(w.message).splitlines()[0]}" for w in warned))
+                done.append(JobDone(job.model, job.key, answers.fit_seconds, answers.ask_seconds, said))
+                warned.clear()
+        return done
+
+    def _answers(self, chunk: Chunk) -> Iterator[Answers]:
+        if isinstance(self.recipe, AnswersMany):
+            asked = Asked(
+                audited=self.audited, population=self.population, keep=self.keep, way=chunk.way, device=self.device
+            )
+            yield from self.recipe.answer(self.records, [Run(job.index, job.seed) for job in chunk.jobs], asked)
+            return
+        for job in chunk.jobs:
+            start = time.perf_counter()
             predict = self.recipe.fit(self.records, job.index, job.seed)
             fitted = time.perf_counter()
-            answers = {"logits": self._ask(predict, self.audited), "population": self._ask(predict, self.population)}
-        self.store.write(job.key, answers)
-        said = tuple(dict.fromkeys(f"{w.category.__name__}: {str(w.message).splitlines()[0]}" for w in warned))
-        return JobDone(job.model, job.key, fitted - start, time.perf_counter() - fitted, said)
+            said = {"logits": self._ask(predict, self.audited), "population": self._ask(predict, self.population)}
+            yield Answers(said, {}, fitted - start, time.perf_counter() - fitted)
+
+    def _put(self, job: Job, answers: Answers) -> None:
+        """The weights first: a model counts as finished when its answers are there."""
+        if self.weights is not None:
+            for name, tensors in answers.weights.items():
+                self.weights.write(f"{job.key}.{name}", tensors)
+        if not self.store.sound(job.key):
+            self.store.write(job.key, answers.tensors)
 
     def _ask(self, predict: Predictor, places: np.ndarray) -> np.ndarray:
-        """``float32[records, 1, classes]``: answers in blocks, so that memory stays bounded."""
-        out = np.empty((len(places), 1, len(self.records.classes)), dtype=np.float32)
+        """``float32[records, queries, classes]``: answers in blocks, so that memory stays bounded."""
+        classes = len(self.records.classes)
+        out = np.empty((len(places), 1, classes), dtype=np.float32)
         for start in range(0, len(places), BLOCK):
             block = places[start : start + BLOCK]
             out[start : start + BLOCK, 0] = predict(self.records.features[block])
         return out
 
 
-def plan_jobs(recipe: Recipe, records: Records, plan: Plan, population: np.ndarray, seed: Seed) -> list[Job]:
+def plan_jobs(
+    recipe: Recipe, records: Records, plan: Plan, population: np.ndarray, seed: Seed, *, keep: Keep | None = None
+) -> list[Job]:
     """One job a plan row. A model's seed has its own name, so asking for more models keeps the keys of the first."""
     shared = hashlib.sha256()
-    for part in (str(KEY_VERSION), recipe.fingerprint, records.fingerprint, versions()):
+    kept = [json.dumps(asdict(keep))] if keep is not None and keep.anything else []
+    for part in (str(KEY_VERSION), recipe.fingerprint, records.fingerprint, versions(), *kept):
         shared.update(part.encode() + b"|")
     for index in (plan.audited, population):
         shared.update(len(index).to_bytes(8, "little") + np.ascontiguousarray(index).tobytes())

@@ -1,0 +1,103 @@
+"""Which jobs travel together. Decided and written down before training, so that a resumed run repeats it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from locard.files import write_file
+from locard.run.memory import available_bytes
+from locard.train.answers import AnswersMany, Room, Run
+from locard.train.jobs import Chunk, Job, Training
+
+FILE = "chunks.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """How jobs are grouped, by hand.
+
+    Args:
+        workers: processes that share the jobs.
+        size: models a chunk; None: measured on the actual network, data and machine.
+        exact: one model at a time, so that no result depends on the grouping.
+    """
+
+    workers: int = 1
+    size: int | None = None
+    exact: bool = False
+
+
+def plan_chunks(todo: Sequence[Job], work: Training, grouping: Grouping, folder: Path) -> tuple[list[Chunk], dict[str, Any]]:
+    """Chunks that cover ``todo``, and what was chosen, for ``run.json``.
+
+    A chunk that an earlier run has written down and not finished comes again as it was, with its finished jobs, because
+    numbers may depend on a model's companions to the last digits. New chunks are written down before they are returned.
+
+    Raises:
+        SettingsError: the network does not fit the data or the memory.
+        RunStopped: the folder cannot be written.
+    """
+    if not isinstance(work.recipe, AnswersMany):
+        return [Chunk((job,)) for job in todo], {}
+    known = _read(folder / FILE)
+    by_key = {job.key: job for job in todo}
+    again, left = [], dict(by_key)
+    for way, keys in known:
+        if any(k in left for k in keys) and all(k in by_key or work.store.path(k).exists() for k in keys):
+            jobs = tuple(by_key[k] for k in keys if k in by_key)
+            if len(jobs) == len(keys):
+                again.append(Chunk(jobs, way))
+                for key in keys:
+                    left.pop(key, None)
+    fresh, chosen = _group(list(left.values()), work, grouping)
+    written = [(c.way, [j.key for j in c.jobs]) for c in (*again, *fresh)]
+    kept = [(way, keys) for way, keys in known if not any(k in by_key for k in keys)]
+    write_file(folder / FILE, (json.dumps([*kept, *written]) + "\n").encode())
+    return [*again, *fresh], chosen
+
+
+def _group(jobs: list[Job], work: Training, grouping: Grouping) -> tuple[list[Chunk], dict[str, Any]]:
+    if not jobs:
+        return [], {}
+    assert isinstance(work.recipe, AnswersMany)
+    if grouping.exact:
+        return [Chunk((job,)) for job in jobs], {"way": "one", "size": 1, "reason": "compute.exact"}
+    room = Room(
+        workers=grouping.workers, memory=available_bytes() // grouping.workers, device=work.device, size=grouping.size
+    )
+    choice = work.recipe.choose(work.records, [Run(job.index, job.seed) for job in jobs], room)
+    chosen = {"way": choice.way, "size": choice.size, "reason": choice.reason}
+    if choice.way == "one":
+        return [Chunk((job,)) for job in jobs], chosen
+    return [Chunk(tuple(part), "many") for part in even_parts(jobs, choice.size, grouping.workers)], chosen
+
+
+def even_parts(jobs: Sequence[Job], size: int, workers: int) -> list[Sequence[Job]]:
+    """Parts of at most ``size`` jobs, equally large up to one, so many that workers end at the same time.
+
+    >>> [len(part) for part in even_parts(range(70), 32, 2)]
+    [18, 18, 17, 17]
+    """
+    count = math.ceil(len(jobs) / size)
+    count = min(len(jobs), math.ceil(count / workers) * workers)
+    edges = [len(jobs) * i // count for i in range(count + 1)]
+    sizes = sorted((b - a for a, b in zip(edges, edges[1:], strict=False)), reverse=True)
+    parts, start = [], 0
+    for length in sizes:
+        parts.append(jobs[start : start + length])
+        start += length
+    return parts
+
+
+def _read(path: Path) -> list[tuple[Literal["one", "many"], list[str]]]:
+    """What is written down; nothing where there is no file, or where it cannot be read."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        return [("many" if way == "many" else "one", [str(k) for k in keys]) for way, keys in tree]
+    except (OSError, ValueError, TypeError):
+        return []

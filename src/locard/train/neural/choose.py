@@ -1,0 +1,120 @@
+"""One at a time, or many in one program? Some steps of both are timed on the actual network, data and machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+import torch
+
+from locard.errors import SettingsError
+from locard.train.answers import Choice, Room, Run
+from locard.train.neural.data import NetworkData
+from locard.train.neural.many_models import StackTraining, cannot_stack
+from locard.train.neural.objective import check_output
+from locard.train.neural.one_model import length_of, train_one
+
+if TYPE_CHECKING:
+    from locard.train.neural.recipe import TorchRecipe
+
+SIZES = (8, 16, 32, 64, 128, 256)
+STEPS = 4  # timed of each candidate, after the first, which records the step
+BETTER = 0.95  # a larger chunk must be this much faster a model to be worth its memory
+BASE_BYTES = 400 * 2**20  # of a process with torch in it, before any model
+
+
+@dataclass(frozen=True)
+class _Timed:
+    way: str
+    size: int
+    start: float  # seconds before the first step
+    step: float  # seconds a step of all models
+    bytes: int
+
+    def total(self, models: int, steps: int, workers: int) -> float:
+        """Seconds until all models are trained."""
+        rounds = math.ceil(math.ceil(models / self.size) / workers)
+        return rounds * (self.start + steps * self.step)
+
+
+def choose(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], room: Room) -> Choice:
+    """The faster way, and the best chunk size that fits the memory.
+
+    Raises:
+        SettingsError: the network does not fit the records, or one model does not fit the memory.
+    """
+    check_output(recipe, data)
+    steps = max(length_of(recipe, len(run.index)).total for run in runs)
+    one = _time_one(recipe, data, runs[0])
+    taken = data.x.numel() * data.x.element_size()
+    if one.bytes + taken > room.memory:
+        raise SettingsError(
+            f"target.module: {(one.bytes + taken) / 2**30:.1f} GiB are needed to train one model, but each of "
+            f"{room.workers} workers has {room.memory / 2**30:.1f} GiB. Lower compute.workers, target.batch_size or the "
+            f"network's size."
+        )
+    reason = cannot_stack(recipe, data)
+    if reason is not None:
+        return _choice(one, steps, f"one model at a time: {reason}")
+    if room.size is not None:
+        return Choice(
+            way="one" if room.size == 1 else "many", size=room.size, reason="compute.chunk", seconds=math.nan, bytes=0
+        )
+    most = math.ceil(len(runs) / room.workers)
+    best, tried = one, [one]
+    for size in sorted({*(s for s in SIZES if s < most), most}):
+        if size < 2 or size > max(SIZES):
+            continue
+        timed = _time_many(recipe, data, list(runs[:size]))
+        if timed.bytes + taken > room.memory:
+            break
+        tried.append(timed)
+        better = timed.total(len(runs), steps, room.workers) < BETTER * best.total(len(runs), steps, room.workers)
+        best = timed if better else best
+        if timed.step / timed.size > 1.2 * min(t.step / t.size for t in tried):
+            break
+    shown = ", ".join(f"{t.size} at a time {1e6 * t.step / t.size:.0f}" for t in tried)
+    return _choice(best, steps, f"microseconds a model and step: {shown}")
+
+
+def _choice(timed: _Timed, steps: int, reason: str) -> Choice:
+    seconds = (timed.start + steps * timed.step) / timed.size
+    way = "one" if timed.way == "one" else "many"
+    return Choice(way=way, size=timed.size, reason=reason, seconds=seconds, bytes=timed.bytes)  # type: ignore[arg-type]
+
+
+def _time_one(recipe: TorchRecipe, data: NetworkData, run: Run) -> _Timed:
+    short = replace(recipe, epochs=None, steps=1, patience=None, warmup=0, schedule="constant", schedule_params={})
+    train_one(short, data, run)  # loads what torch loads late
+    start = time.perf_counter()
+    state = train_one(short, data, run)
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    train_one(replace(short, steps=1 + STEPS), data, run)
+    step = max((time.perf_counter() - start - first) / STEPS, 1e-6)
+    size = sum(p.numel() * p.element_size() for p in state.params.values())
+    rows = min(recipe.batch_size, len(run.index)) * data.x[0].numel() * data.x.element_size()
+    return _Timed("one", 1, max(0.0, first - step), step, BASE_BYTES + 6 * size + 20 * rows)
+
+
+def _time_many(recipe: TorchRecipe, data: NetworkData, runs: list[Run]) -> _Timed:
+    start = time.perf_counter()
+    training = StackTraining(recipe, data, runs)
+    training.step(0)
+    begun = time.perf_counter() - start
+    times = []
+    for step in range(1, 1 + STEPS):
+        start = time.perf_counter()
+        training.step(step)
+        times.append(time.perf_counter() - start)
+    step_seconds = median(times)
+    return _Timed("many", len(runs), begun - step_seconds, step_seconds, BASE_BYTES + training.bytes)
+
+
+def one_thread() -> None:
+    """This process trains with one thread; models share the cores, not the threads of one model."""
+    torch.set_num_threads(1)
