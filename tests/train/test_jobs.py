@@ -13,7 +13,7 @@ from locard.errors import RunStopped, SettingsError
 from locard.plan.designs import pairs
 from locard.seeds import Seed
 from locard.train import jobs
-from locard.train.jobs import JobDone, Training, plan_jobs
+from locard.train.jobs import Chunk, JobDone, Training, plan_jobs
 from locard.train.recipe import SklearnRecipe
 from locard.train.store import Store
 
@@ -140,7 +140,7 @@ def one(tmp_path, recipe, population=POPULATION) -> tuple[JobDone, Store]:
     store = Store(tmp_path)
     plan = pairs(r, AUDITED, models=4, seed=Seed(0))
     made = plan_jobs(recipe, r, plan, population, Seed(0))
-    return Training(recipe, r, AUDITED, population, store)(made[2]), store
+    return Training(recipe, r, AUDITED, population, store)(Chunk((made[2],)))[0], store
 
 
 @pytest.mark.parametrize("population", [POPULATION, np.zeros(0, dtype=np.int64)])

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +33,10 @@ class Grouping:
     exact: bool = False
 
 
-def plan_chunks(todo: Sequence[Job], work: Training, grouping: Grouping, folder: Path) -> tuple[list[Chunk], dict[str, Any]]:
-    """Chunks that cover ``todo``, and what was chosen, for ``run.json``.
+def plan_chunks(
+    wanted: Sequence[Job], absent: Sequence[str], work: Training, grouping: Grouping, folder: Path
+) -> tuple[list[Chunk], dict[str, Any]]:
+    """Chunks that make the absent files, and what was chosen, for ``run.json``.
 
     A chunk that an earlier run has written down and not finished comes again as it was, with its finished jobs, because
     numbers may depend on a model's companions to the last digits. New chunks are written down before they are returned.
@@ -42,21 +45,18 @@ def plan_chunks(todo: Sequence[Job], work: Training, grouping: Grouping, folder:
         SettingsError: the network does not fit the data or the memory.
         RunStopped: the folder cannot be written.
     """
+    by_key = {job.key: job for job in wanted}
     if not isinstance(work.recipe, AnswersMany):
-        return [Chunk((job,)) for job in todo], {}
-    known = _read(folder / FILE)
-    by_key = {job.key: job for job in todo}
-    again, left = [], dict(by_key)
+        return [Chunk((by_key[key],)) for key in absent], {}
+    known, left = _read(folder / FILE), set(absent)
+    again = []
     for way, keys in known:
-        if any(k in left for k in keys) and all(k in by_key or work.store.path(k).exists() for k in keys):
-            jobs = tuple(by_key[k] for k in keys if k in by_key)
-            if len(jobs) == len(keys):
-                again.append(Chunk(jobs, way))
-                for key in keys:
-                    left.pop(key, None)
-    fresh, chosen = _group(list(left.values()), work, grouping)
-    written = [(c.way, [j.key for j in c.jobs]) for c in (*again, *fresh)]
-    kept = [(way, keys) for way, keys in known if not any(k in by_key for k in keys)]
+        if left & set(keys) and all(key in by_key for key in keys):
+            again.append(Chunk(tuple(by_key[key] for key in keys), way))
+            left -= set(keys)
+    fresh, chosen = _group([by_key[key] for key in absent if key in left], work, grouping)
+    kept = [(way, keys) for way, keys in known if not left & set(keys)]
+    written = [(c.way, [j.key for j in c.jobs]) for c in fresh]
     write_file(folder / FILE, (json.dumps([*kept, *written]) + "\n").encode())
     return [*again, *fresh], chosen
 
@@ -86,7 +86,7 @@ def even_parts(jobs: Sequence[Job], size: int, workers: int) -> list[Sequence[Jo
     count = math.ceil(len(jobs) / size)
     count = min(len(jobs), math.ceil(count / workers) * workers)
     edges = [len(jobs) * i // count for i in range(count + 1)]
-    sizes = sorted((b - a for a, b in zip(edges, edges[1:], strict=False)), reverse=True)
+    sizes = sorted((b - a for a, b in pairwise(edges)), reverse=True)
     parts, start = [], 0
     for length in sizes:
         parts.append(jobs[start : start + length])

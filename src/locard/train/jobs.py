@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Jobs that one worker does in one go, each alone or all in one program. Its composition is stored before training."""
+    """Jobs that one worker does in one go, alone or in one program. Its composition is stored before training."""
 
     jobs: tuple[Job, ...]
     way: Literal["one", "many"] = "one"

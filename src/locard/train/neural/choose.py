@@ -54,8 +54,8 @@ def choose(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], room: Ro
     if one.bytes + taken > room.memory:
         raise SettingsError(
             f"target.module: {(one.bytes + taken) / 2**30:.1f} GiB are needed to train one model, but each of "
-            f"{room.workers} workers has {room.memory / 2**30:.1f} GiB. Lower compute.workers, target.batch_size or the "
-            f"network's size."
+            f"{room.workers} workers has {room.memory / 2**30:.1f} GiB. Lower compute.workers, "
+            f"target.batch_size or the network's size."
         )
     reason = cannot_stack(recipe, data)
     if reason is not None:

@@ -7,17 +7,18 @@ optimiser counts is right for each; their epochs may end at different steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import fx
 from torch.func import functional_call, grad, vmap
 
 from locard.train.answers import Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.early import Patience, held_out
-from locard.train.neural.graph import recorded
+from locard.train.neural.graph import peak_bytes, recorded
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys, why_alone
 from locard.train.neural.objective import as_classes, fresh, record_losses, soft_labels, weighted_mean
 from locard.train.neural.one_model import AtEpoch, length_of
@@ -42,7 +43,7 @@ def train_many(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], at_e
     """
     if reason := cannot_stack(recipe, data):
         raise CannotStack(reason)
-    return _Training(recipe, data, runs).run(at_epoch)
+    return StackTraining(recipe, data, runs).run(at_epoch)
 
 
 class CannotStack(Exception):
@@ -58,14 +59,14 @@ def cannot_stack(recipe: TorchRecipe, data: NetworkData) -> str | None:
         if reason := why_alone(keyed.module):
             return reason
         try:
-            _Training(recipe, data, [Run(np.arange(2), 0), Run(np.arange(2), 1)]).step(0)
+            StackTraining(recipe, data, [Run(np.arange(2), 0), Run(np.arange(2), 1)]).step(0)
         except (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError) as wrong:
             said = str(wrong).splitlines() or [""]
             return f"it cannot be called for many models at once ({type(wrong).__name__}: {said[0]})"
     return None
 
 
-class _Training:
+class StackTraining:
     """The state of one stack while it is trained."""
 
     def __init__(self, recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run]) -> None:
@@ -85,12 +86,22 @@ class _Training:
         self.factors = [schedule(recipe.schedule, recipe.schedule_params, n, recipe.warmup) for n in self.lengths]
         self.soft = soft_labels(data.classes, recipe.label_smoothing, data.x.new_zeros((), dtype=data.dtype))
         self.own_loss = recipe.loss_function()
-        self.graphs: dict[bool, Callable[..., tuple[Named, Named]]] = {}
+        self.graphs: dict[bool, fx.GraphModule] = {}
         self.places = list(range(len(runs)))  # which run each row of the stack is
         self.done: dict[int, Stack] = {}
         self._x: torch.Tensor | None = None
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the stack: weights, gradients, the optimiser's state and what one step holds at a time."""
+        weights = sum(p.numel() * p.element_size() for p in self.params.values())
+        kept = [v for s in self.optimizer.state.values() for v in s.values() if torch.is_tensor(v)]
+        kept += [] if self._x is None else [self._x]
+        step = max((peak_bytes(g) for g in self.graphs.values()), default=0)
+        return 2 * weights + sum(t.numel() * t.element_size() for t in kept) + step
+
     def run(self, at_epoch: AtEpoch | None) -> Stack:
+        """All steps of all models."""
         patience = Patience(self.recipe.patience) if self.recipe.patience else None
         step = 0
         while len(self.done) < len(self.lengths):
@@ -142,7 +153,8 @@ class _Training:
         if key not in self.graphs:
             self.graphs[key] = recorded(vmap(grad(self._loss, has_aux=True)), *given)
         with torch.no_grad():
-            return self.graphs[key](*given)
+            gradients, fresh_buffers = self.graphs[key](*given)
+        return gradients, fresh_buffers
 
     def _loss(self, params: Named, buffers: Named, batch: Named) -> tuple[torch.Tensor, Named]:
         """The loss of one model, and its new running statistics."""

@@ -14,7 +14,7 @@ import numpy as np
 from locard.check import Problems, nearest
 from locard.data.records import Records
 from locard.errors import MissingExtra, SettingsError
-from locard.train.answers import Answers, Asked, Run
+from locard.train.answers import Answers, Asked, Choice, Room, Run
 from locard.train.fingerprint import code_of, described
 from locard.train.recipe import Predictor, import_path
 
@@ -204,6 +204,16 @@ class TorchRecipe:
         from locard.train.neural.questions import answers
 
         yield from answers(self, self.data(records, asked.device), runs, asked)
+
+    def choose(self, records: Records, runs: Sequence[Run], room: Room) -> Choice:
+        """One at a time, or many in one program: some steps of both are timed here.
+
+        Raises:
+            SettingsError: the network does not fit the records, or one model does not fit the memory.
+        """
+        from locard.train.neural.choose import choose
+
+        return choose(self, self.data(records, room.device), runs, room)
 
     def data(self, records: Records, device: str) -> Any:
         """The records as tensors; kept for the last records asked for, because every chunk asks again."""
