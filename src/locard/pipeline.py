@@ -23,10 +23,12 @@ from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records
 from locard.result import AuditResult
 from locard.run.backend import LocalBackend
+from locard.run.chunks import Grouping
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
+from locard.train.answers import Keep
 from locard.train.jobs import Job, Training, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import StoreReader
@@ -38,9 +40,21 @@ def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
     with RunFolder(out) as folder:
         tree = prepared.settings.model_dump(mode="json", exclude_none=True)
         folder.begin(tree, plan, describe(prepared), prepared.base)
-        jobs = plan_jobs(prepared.recipe, records, plan, split.population, prepared.seed)
-        work = Training(prepared.recipe, records, split.audited, split.population, folder.store)
-        train_missing(work, jobs, folder, LocalBackend(prepared.settings.compute.workers), watch)
+        keep = Keep(**prepared.settings.keep.model_dump())
+        jobs = plan_jobs(prepared.recipe, records, plan, split.population, prepared.seed, keep=keep)
+        compute = prepared.settings.compute
+        work = Training(
+            prepared.recipe,
+            records,
+            split.audited,
+            split.population,
+            folder.store,
+            keep,
+            folder.weights,
+            compute.device,
+        )
+        grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
+        train_missing(work, jobs, folder, LocalBackend(compute.workers), watch, grouping, stop_after=compute.seconds)
         audited = _observed(prepared, folder, jobs)
         result = assess(audited, _case(prepared, watch))
         result.save(folder.path)

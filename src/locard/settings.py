@@ -7,6 +7,7 @@ import difflib
 import json
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date, time
@@ -104,11 +105,52 @@ class PolicySettings(Section):
         return bool(self.max_tpr) or self.max_auc is not None or self.max_exposed is not None
 
 
+class KeepSettings(Section):
+    """What is stored of every model besides its answers, for attacks that look inside (recipe 'torch')."""
+
+    losses: bool = Field(False, description="each audited record's loss after every epoch")
+    penultimate: bool = Field(False, description="the last linear layer's input on the audited records")
+    weights: bool = Field(False, description="the final weights")
+    snapshots: tuple[int, ...] = Field((), description="epochs, counted from 1, after which the weights are stored")
+
+    @field_validator("snapshots")
+    @classmethod
+    def _epochs(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(epoch < 1 for epoch in value) or len(set(value)) < len(value):
+            raise ValueError(
+                f"distinct epochs counted from 1 are needed, found {list(value)}. Write, for example, [1, 5, 10]."
+            )
+        return tuple(sorted(value))
+
+
 class ComputeSettings(Section):
-    """Where it runs; nothing here may change a result."""
+    """Where it runs. Nothing here may change a result, but for rounding where models are trained together (``chunk``)."""
 
     backend: Literal["local"] = "local"
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    chunk: int | None = Field(None, ge=1, description="models trained together; default: measured before training")
+    exact: bool = Field(False, description="train one model at a time, so that no result depends on the grouping")
+    device: str = Field("cpu", description="where networks are trained: 'cpu', 'cuda' or 'cuda:0'")
+    stop_after: str | None = Field(None, description="a time such as '2h' or '45min' after which training stops")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if value != "cpu" and not re.fullmatch(r"cuda(:\d+)?", value):
+            raise ValueError(f"'cpu', 'cuda' or 'cuda:N' is needed, found {value!r}. Mend it.")
+        return value
+
+    @field_validator("stop_after")
+    @classmethod
+    def _a_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds_of(value)
+        return value
+
+    @property
+    def seconds(self) -> float | None:
+        """``stop_after`` in seconds."""
+        return None if self.stop_after is None else seconds_of(self.stop_after)
 
 
 class ReleasedSettings(Section):
@@ -174,6 +216,7 @@ class Settings(Section):
     references: ReferenceSettings = Field(default_factory=ReferenceSettings)
     attack: tuple[AttackSettings, ...] = tuple(AttackSettings(name=n) for n in DEFAULT_ATTACKS)
     policy: PolicySettings = Field(default_factory=PolicySettings)
+    keep: KeepSettings = Field(default_factory=KeepSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     released: ReleasedSettings | None = None
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
@@ -193,6 +236,21 @@ class Settings(Section):
     def without_compute(self) -> dict[str, Any]:
         """Everything that may change the result, as plain values."""
         return self.model_dump(mode="json", exclude={"compute"}, exclude_none=True)
+
+
+def seconds_of(text: str) -> float:
+    """A length of time in seconds.
+
+    Raises:
+        ValueError: it is not written as a number and a unit.
+
+    >>> seconds_of("2h"), seconds_of("45min"), seconds_of("1.5 h")
+    (7200.0, 2700.0, 5400.0)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*", text)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"a time in s, min, h or d is needed, found {text!r}. Write, for example, '2h'.")
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:

@@ -39,6 +39,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.store = Store(self.path / "observations")
+        self.weights = Store(self.path / "weights")
         self._lock: IO[str] | None = None
         self._started = time.time()
         self.timings: dict[str, Any] = {}
@@ -61,6 +62,7 @@ class RunFolder:
         except OSError as problem:
             raise cannot_write(self.path, 0, problem) from problem
         self.store.clean()
+        self.weights.clean()
         for left in self.path.glob(".*.part"):
             left.unlink(missing_ok=True)
         return self
