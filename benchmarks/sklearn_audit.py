@@ -18,7 +18,7 @@ import numpy as np
 
 from locard.attacks import attack_names
 from locard.data.source import load_source
-from locard.settings import to_toml
+from locard.settings_text import to_toml
 from locard.train.recipe import table_encoder
 
 ASKED = 0.7

@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from locard.cli.main import run
 from locard.data.records import Records
-from locard.settings import to_toml
+from locard.settings_text import to_toml
 
 FLAKE = 1e-9  # chance that correct code fails one such test
 RESULT = ("result.json", "records.parquet", "scores.safetensors")

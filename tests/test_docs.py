@@ -20,7 +20,8 @@ import locard
 from locard.assess.choose import build_attacks
 from locard.attacks import ATTACKS, _made_by
 from locard.cli.main import EXIT, app
-from locard.settings import Settings, apply_overrides, make_settings, to_toml
+from locard.settings import Settings, make_settings
+from locard.settings_text import apply_overrides, to_toml
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "examples").rglob("*.md")])
@@ -313,7 +314,7 @@ def test_every_dependency_has_its_line() -> None:
     assert tested == names(extras["test"])
 
 
-EVERYBODY = {"types", "errors", "check", "seeds", "settings", "files", "result", "stats"}
+EVERYBODY = {"types", "errors", "check", "seeds", "settings", "settings_text", "files", "result", "stats"}
 
 
 def test_the_layer_table_is_kept() -> None:

@@ -25,6 +25,7 @@ EVERYONE = {
     "seeds",
     "settings",
     "settings_messages",
+    "settings_text",
     "files",
     "stats",
     "__init__",
@@ -36,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "check": {"errors"},
     "files": {"errors"},
     "settings_messages": set(),
-    "settings": {"errors", "settings_messages"},
+    "settings_text": {"errors"},
+    "settings": {"errors", "settings_messages", "settings_text"},
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
     "data": EVERYONE,

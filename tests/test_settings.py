@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locard.errors import SettingsError
-from locard.settings import Settings, apply_overrides, make_settings, read_settings, to_toml
+from locard.settings import Settings, make_settings, read_settings
+from locard.settings_text import apply_overrides, to_toml
 
 DIGITS = {"data": {"source": "digits"}}
 FULL = """
@@ -190,7 +191,10 @@ def test_a_date_in_the_settings_is_no_crash(tmp_path):
         (DIGITS | {"released": {"modle": "x", "members": "m"}}, "released.modle: no such key; did you mean 'model'?"),
         (DIGITS | {"estimator": "x"}, "estimator: no such key; did you mean 'target.estimator'?"),
         (DIGITS | {"data": {"source": "d", "estimator": 1}}, "did you mean 'target.estimator'?"),
-        (DIGITS | {"compute": {"zzzz": 1}}, "compute.zzzz: no such key; known keys: backend, workers."),
+        (
+            DIGITS | {"compute": {"zzzz": 1}},
+            "compute.zzzz: no such key; known keys: backend, workers, chunk, exact, device, stop_after.",
+        ),
     ],
 )
 def test_unknown_keys_are_told_with_the_nearest_known_one(tree, said):

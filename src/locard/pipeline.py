@@ -40,7 +40,7 @@ def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
     with RunFolder(out) as folder:
         tree = prepared.settings.model_dump(mode="json", exclude_none=True)
         folder.begin(tree, plan, describe(prepared), prepared.base)
-        keep = Keep(**prepared.settings.keep.model_dump())
+        keep = Keep(**prepared.settings.traces.model_dump())
         jobs = plan_jobs(prepared.recipe, records, plan, split.population, prepared.seed, keep=keep)
         compute = prepared.settings.compute
         work = Training(

@@ -48,7 +48,7 @@ class Company:
 
     def choose(self, records, runs, room: Room) -> Choice:
         self.asked.append(room)
-        return Choice(way=self.way, size=self.size, reason="for the test", seconds=1.0, bytes=1)  # type: ignore[arg-type]
+        return Choice(way=self.way, size=self.size, reason="for the test", seconds=1.0, ask_seconds=0.5, bytes=1)  # type: ignore[arg-type]
 
 
 def setting(records, folder: RunFolder, recipe, models: int = 10, keep: Keep | None = None):

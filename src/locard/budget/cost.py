@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from locard.budget.scale import SCORE_SECONDS, AtScale, at_scale, duration, scale_lines
 from locard.data.records import Records
 from locard.data.split import Split
 from locard.plan.plan import Plan
+from locard.run.memory import available_bytes
 from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
+from locard.train.answers import AnswersMany, Room, Run
 from locard.train.jobs import explained
 from locard.train.recipe import Recipe
 
 START_SECONDS = 2.0  # a worker's start: interpreter, libraries, data
-SCORE_SECONDS = 9e-9  # an attack a (target, record, reference); measured, see docs/benchmarks.md
 PROBES = 2
 
 
@@ -59,10 +61,13 @@ class Cost:
     trials: int
     attacks: tuple[str, ...]
     not_run: tuple[str, ...]
+    way: str | None
+    at_scale: AtScale
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {k: [vars(r) for r in v] if k == "fprs" else v for k, v in vars(self).items()}
+        tree = {k: [vars(r) for r in v] if k == "fprs" else v for k, v in vars(self).items()}
+        return tree | {"at_scale": vars(self.at_scale)}
 
 
 def predict_cost(
@@ -82,30 +87,18 @@ def predict_cost(
     Raises:
         SettingsError: the recipe's own code failed.
     """
-    fit, predict = _probe(recipe, records, split, plan, Seed(settings.seed))
+    probe = _probe(recipe, records, split, plan, settings)
+    fit, predict = probe.fit, probe.predict
     workers = min(settings.compute.workers, len(plan))
-    members = plan.member[plan.targets]
     units = records.select(split.audited)
     n, pairs = len(split.audited), plan.pairs
-    outside = int(_unit_counts(~members, units).min())
-    fprs = tuple(
-        Resolvable(
-            fpr=f,
-            resolution=resolution(outside, f, confidence=settings.measure.confidence),
-            non_members=outside,
-            needed=needed_non_members(f, confidence=settings.measure.confidence)[1],
-        )
-        for f in settings.measure.fprs
-    )
     complementary = bool((plan.partner[plan.targets] >= 0).all())
     trials = pairs // 2 if complementary and pairs >= 4 else 0
     needed, rate = nameable_rate(trials, units.n_units) if trials else (1, math.nan)
     can_name = needed <= trials
-    training = math.ceil(len(plan) / workers) * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
+    rounds = math.ceil(math.ceil(len(plan) / probe.chunk) / workers)
+    training = rounds * probe.chunk * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
-    answers = 4 * len(records.classes) * (n + len(split.population))
-    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    signals = 8 * len(plan) * n
     return Cost(
         models=len(plan),
         pairs=pairs,
@@ -119,18 +112,45 @@ def predict_cost(
         train_seconds=training,
         score_seconds=scoring,
         total_seconds=training + scoring,
-        memory_bytes=int(
-            here * (workers if workers > 1 else 0) + here + min(2**30, 4 * signals) + len(attacks) * signals
-        ),
-        disk_bytes=len(plan) * answers,
-        fprs=fprs,
+        memory_bytes=_memory(probe, workers, models=len(plan), records=n, attacks=len(attacks)),
+        disk_bytes=4 * len(plan) * len(records.classes) * (n + len(split.population)),
+        fprs=_resolvable(settings, plan, units),
         named_from=smallest_nameable(pairs, units.n_units, q=settings.exposure.fdr) if complementary else None,
         nameable_rate=rate if can_name else None,
         hits_needed=needed if can_name else None,
         trials=trials,
         attacks=attacks,
         not_run=not_run,
+        way=probe.way,
+        at_scale=at_scale(
+            fit_seconds=fit / float(np.mean([len(i) for i in plan.train_index])),
+            ask_seconds=predict / (n + len(split.population)),
+            classes=len(records.classes),
+            attacks=len(attacks),
+        ),
     )
+
+
+def _resolvable(settings: Settings, plan: Plan, units: Records) -> tuple[Resolvable, ...]:
+    outside = int(_unit_counts(~plan.member[plan.targets], units).min())
+    confidence = settings.measure.confidence
+    return tuple(
+        Resolvable(
+            fpr=f,
+            resolution=resolution(outside, f, confidence=confidence),
+            non_members=outside,
+            needed=needed_non_members(f, confidence=confidence)[1],
+        )
+        for f in settings.measure.fprs
+    )
+
+
+def _memory(probe: _Probe, workers: int, *, models: int, records: int, attacks: int) -> int:
+    """Bytes of all processes together."""
+    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    signals = 8 * models * records
+    theirs = max(here, probe.bytes) * (workers if workers > 1 else 0)
+    return int(theirs + here + min(2**30, 4 * signals) + attacks * signals)
 
 
 def _unit_counts(mask: np.ndarray, records: Records) -> np.ndarray:
@@ -140,13 +160,37 @@ def _unit_counts(mask: np.ndarray, records: Records) -> np.ndarray:
     return counts
 
 
-def _probe(recipe: Recipe, records: Records, split: Split, plan: Plan, seed: Seed) -> tuple[float, float]:
-    """Median seconds of fitting one model and of asking it about all observed records."""
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """Seconds to fit one model and to ask it about everything; models that are trained together; memory of a worker."""
+
+    fit: float
+    predict: float
+    chunk: int = 1
+    bytes: int = 0
+    way: str | None = None
+
+
+def _probe(recipe: Recipe, records: Records, split: Split, plan: Plan, settings: Settings) -> _Probe:
+    """Median over two real fits; a recipe that trains many models in one program times its own steps."""
     from threadpoolctl import threadpool_limits
 
     observed = np.concatenate([split.audited, split.population])
-    fits, predictions = [], []
+    seed, compute = Seed(settings.seed), settings.compute
     with threadpool_limits(limits=1):
+        if isinstance(recipe, AnswersMany):
+            runs = [Run(index, seed.child("probe", m).integer()) for m, index in enumerate(plan.train_index)]
+            room = Room(workers=compute.workers, memory=available_bytes() // compute.workers, device=compute.device)
+            with explained("the probe", len(runs[0].index)):
+                choice = recipe.choose(records, runs, room)
+            return _Probe(
+                fit=choice.seconds,
+                predict=choice.ask_seconds * len(observed),
+                chunk=min(choice.size, math.ceil(len(runs) / compute.workers)),
+                bytes=choice.bytes,
+                way=f"{choice.size} models together" if choice.way == "many" else "one model at a time",
+            )
+        fits, predictions = [], []
         for model in range(min(PROBES, len(plan))):
             start = time.perf_counter()
             with explained(f"probe model {model}", len(plan.train_index[model])):
@@ -155,7 +199,7 @@ def _probe(recipe: Recipe, records: Records, split: Split, plan: Plan, seed: See
                 predict(records.features[observed])
             fits.append(fitted - start)
             predictions.append(time.perf_counter() - fitted)
-    return float(np.median(fits)), float(np.median(predictions))
+    return _Probe(fit=float(np.median(fits)), predict=float(np.median(predictions)))
 
 
 def cost_text(cost: Cost) -> str:
@@ -163,9 +207,10 @@ def cost_text(cost: Cost) -> str:
     lines = [
         f"Models     {cost.models} ({cost.pairs} pairs) of {cost.train_records:,.0f} training records each",
         f"Records    {cost.audited:,} audited ({cost.units:,} units), {cost.population:,} population",
-        f"Time       about {_duration(cost.total_seconds)}: training {_duration(cost.train_seconds)} on "
+        f"Time       about {duration(cost.total_seconds)}: training {duration(cost.train_seconds)} on "
         f"{cost.workers} worker{'s' if cost.workers > 1 else ''} (one model: {cost.fit_seconds:.2f} s to fit, "
-        f"{cost.predict_seconds:.2f} s to ask), scoring {_duration(cost.score_seconds)}",
+        f"{cost.predict_seconds:.2f} s to ask{f'; {cost.way}' if cost.way else ''}), scoring "
+        f"{duration(cost.score_seconds)}",
         f"Memory     about {cost.memory_bytes / 2**30:.1f} GiB; disk {cost.disk_bytes / 2**20:,.0f} MiB",
         f"Attacks    {', '.join(cost.attacks)}",
     ]
@@ -185,10 +230,4 @@ def cost_text(cost: Cost) -> str:
             lines.append(f"           the contrast over {cost.pairs} pairs can name {cost.named_from} or more records")
     else:
         lines.append("Exposed    no record can be named with so few pairs: 32 models (plan 'pairs') are the fewest")
-    return "\n".join(lines) + "\n"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return "\n".join([*lines, *scale_lines(cost.at_scale)]) + "\n"

@@ -17,7 +17,8 @@ from locard.pipeline import SavedTarget, audit_saved, audit_settings
 from locard.prepare import prepare, read_ids
 from locard.result import AuditResult
 from locard.run.folder import read_environment
-from locard.settings import Settings, apply_overrides, make_settings, read_settings, read_tree
+from locard.settings import Settings, make_settings, read_settings, read_tree
+from locard.settings_text import apply_overrides
 
 DEMO: dict[str, Any] = {
     "name": "demo",

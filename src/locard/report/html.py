@@ -18,7 +18,7 @@ from locard.report.redact import redact as without_names
 from locard.report.svg import visible
 from locard.report.tables import histogram_table, roc_table
 from locard.result import AuditResult, GroupPart, Result
-from locard.settings import to_toml
+from locard.settings_text import to_toml
 from locard.types import Access
 
 if TYPE_CHECKING:

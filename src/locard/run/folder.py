@@ -18,7 +18,7 @@ from locard import __version__
 from locard.errors import StoreMismatch
 from locard.files import cannot_write, remove, write_file
 from locard.plan.plan import Plan
-from locard.settings import to_toml
+from locard.settings_text import to_toml
 from locard.train.store import Store
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "safetensors")

@@ -95,6 +95,7 @@ class Choice:
         size: models a chunk.
         reason: in words, with the times that decided it.
         seconds: what training one model will take of one worker's time; NaN where nothing was timed.
+        ask_seconds: what asking one model about one record takes; NaN where nothing was timed.
         bytes: memory that one chunk needs.
     """
 
@@ -102,6 +103,7 @@ class Choice:
     size: int
     reason: str
     seconds: float
+    ask_seconds: float
     bytes: int
 
 

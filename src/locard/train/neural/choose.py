@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import torch
+import numpy as np
 
 from locard.errors import SettingsError
 from locard.train.answers import Choice, Room, Run
@@ -29,7 +29,7 @@ BASE_BYTES = 400 * 2**20  # of a process with torch in it, before any model
 
 @dataclass(frozen=True)
 class _Timed:
-    way: str
+    way: Literal["one", "many"]
     size: int
     start: float  # seconds before the first step
     step: float  # seconds a step of all models
@@ -57,12 +57,18 @@ def choose(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], room: Ro
             f"{room.workers} workers has {room.memory / 2**30:.1f} GiB. Lower compute.workers, "
             f"target.batch_size or the network's size."
         )
+    ask = _time_asking(recipe, data, runs[0])
     reason = cannot_stack(recipe, data)
     if reason is not None:
-        return _choice(one, steps, f"one model at a time: {reason}")
+        return _choice(one, steps, ask, f"one model at a time: {reason}")
     if room.size is not None:
         return Choice(
-            way="one" if room.size == 1 else "many", size=room.size, reason="compute.chunk", seconds=math.nan, bytes=0
+            way="one" if room.size == 1 else "many",
+            size=room.size,
+            reason="compute.chunk",
+            seconds=math.nan,
+            ask_seconds=math.nan,
+            bytes=0,
         )
     most = math.ceil(len(runs) / room.workers)
     best, tried = one, [one]
@@ -78,23 +84,22 @@ def choose(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], room: Ro
         if timed.step / timed.size > 1.2 * min(t.step / t.size for t in tried):
             break
     shown = ", ".join(f"{t.size} at a time {1e6 * t.step / t.size:.0f}" for t in tried)
-    return _choice(best, steps, f"microseconds a model and step: {shown}")
+    return _choice(best, steps, ask, f"microseconds a model and step: {shown}")
 
 
-def _choice(timed: _Timed, steps: int, reason: str) -> Choice:
+def _choice(timed: _Timed, steps: int, ask: float, reason: str) -> Choice:
     seconds = (timed.start + steps * timed.step) / timed.size
-    way = "one" if timed.way == "one" else "many"
-    return Choice(way=way, size=timed.size, reason=reason, seconds=seconds, bytes=timed.bytes)  # type: ignore[arg-type]
+    return Choice(way=timed.way, size=timed.size, reason=reason, seconds=seconds, ask_seconds=ask, bytes=timed.bytes)
 
 
 def _time_one(recipe: TorchRecipe, data: NetworkData, run: Run) -> _Timed:
-    short = replace(recipe, epochs=None, steps=1, patience=None, warmup=0, schedule="constant", schedule_params={})
+    short = _short(recipe, 1)
     train_one(short, data, run)  # loads what torch loads late
     start = time.perf_counter()
     state = train_one(short, data, run)
     first = time.perf_counter() - start
     start = time.perf_counter()
-    train_one(replace(short, steps=1 + STEPS), data, run)
+    train_one(_short(recipe, 1 + STEPS), data, run)
     step = max((time.perf_counter() - start - first) / STEPS, 1e-6)
     size = sum(p.numel() * p.element_size() for p in state.params.values())
     rows = min(recipe.batch_size, len(run.index)) * data.x[0].numel() * data.x.element_size()
@@ -115,6 +120,16 @@ def _time_many(recipe: TorchRecipe, data: NetworkData, runs: list[Run]) -> _Time
     return _Timed("many", len(runs), begun - step_seconds, step_seconds, BASE_BYTES + training.bytes)
 
 
-def one_thread() -> None:
-    """This process trains with one thread; models share the cores, not the threads of one model."""
-    torch.set_num_threads(1)
+def _time_asking(recipe: TorchRecipe, data: NetworkData, run: Run) -> float:
+    """Seconds that one model takes for one record, all its forms."""
+    model = train_one(_short(recipe, 1), data, run)
+    x = data.rows(np.arange(min(data.records, 2_000)), 0)
+    start = time.perf_counter()
+    for _ in model.logits(x):
+        pass
+    return (time.perf_counter() - start) * data.variants / len(x)
+
+
+def _short(recipe: TorchRecipe, steps: int) -> TorchRecipe:
+    """The recipe with so many steps only."""
+    return replace(recipe, epochs=None, steps=steps, patience=None, warmup=0, schedule="constant", schedule_params={})
