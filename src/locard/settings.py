@@ -47,10 +47,13 @@ class DataSettings(Section):
 class TargetSettings(Section):
     """How the audited model is trained."""
 
-    recipe: Literal["sklearn"] = "sklearn"
+    recipe: str = Field("sklearn", description="'sklearn', or a training function 'module:function'")
     estimator: str = "sklearn.ensemble.RandomForestClassifier"
     params: dict[str, Any] = Field(default_factory=dict)
-    preprocess: Literal["auto", "standardise", "none"] = "auto"
+    preprocess: Literal["auto", "standardise", "native", "none"] = "auto"
+    answers: Literal["probabilities", "logits"] = Field(
+        "probabilities", description="what a training function's predict(), or a checkpoint's loader, gives"
+    )
     models: int = Field(100, gt=1, description="target models of their own, for plan 'out_only'")
 
 
