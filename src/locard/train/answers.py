@@ -57,6 +57,8 @@ def stored_answers(
 
 def _numbers(said: Any, where: str) -> np.ndarray:
     """A plain array, from whatever library."""
+    if said is None:
+        raise SettingsError(f"{where}: an array of numbers is needed from predict(), found None. Return the answers.")
     if hasattr(said, "detach"):  # a torch tensor may still belong to a graph, or live on another device
         said = said.detach().cpu().double()
     try:

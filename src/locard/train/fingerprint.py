@@ -156,6 +156,12 @@ def _beside(root: Path, module: str) -> Path | None:
 
 def _imported(text: bytes, module: str, *, package: bool) -> Iterator[str]:
     """Every module that a source text may import, wherever in it; a name imported from a module may be one itself."""
+    for name in _named(text, module, package=package):
+        steps = name.split(".")
+        yield from (".".join(steps[: k + 1]) for k in range(len(steps)))  # importing a.b runs a as well
+
+
+def _named(text: bytes, module: str, *, package: bool) -> Iterator[str]:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
