@@ -212,7 +212,7 @@ def test_unknown_keys_are_told_with_the_nearest_known_one(tree, said):
         (DIGITS | {"references": {"plan": "pair"}}, "'pairs', 'subsample', 'coin_flips' or 'out_only'", "'pair'"),
         (DIGITS | {"references": {"fraction": 1}}, "a number below 1", "1"),
         (DIGITS | {"references": {"fraction": 0}}, "a number above 0", "0"),
-        (DIGITS | {"target": {"recipe": "torch"}}, "'sklearn'", "'torch'"),
+        (DIGITS | {"target": {"answers": "logit"}}, "'probabilities' or 'logits'", "'logit'"),
         (DIGITS | {"target": {"params": 3}}, "a table of keys and values", "3"),
         (DIGITS | {"target": {"preprocess": "standardize"}}, "'standardise'", "'standardize'"),
         (DIGITS | {"attack": [3]}, "a section of keys and values", "3"),

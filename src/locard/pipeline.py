@@ -28,9 +28,9 @@ from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
-from locard.train.answers import Keep
+from locard.train.asked import Keep
+from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job, Training, plan_jobs
-from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import StoreReader
 
 
@@ -117,7 +117,7 @@ def audit(
 
     Args:
         records: the records; a part is audited, the rest is population.
-        recipe: a scikit-learn classifier (unfitted), or a ``Recipe``.
+        recipe: a scikit-learn classifier (unfitted), a training function (see ``FunctionRecipe``), or a ``Recipe``.
         models: reference models in all, targets included; even for the plan ``pairs``.
         attacks: names or attack objects; the first is the declared headline. Default: the six of the settings.
         seed: the same seed gives the same bytes.
@@ -149,8 +149,8 @@ def audit(
         tree[name] = tree.get(name, {}) | dict(section) if isinstance(section, Mapping) else section
     problems = Problems()
     with problems.gather():
-        used = _recipe(recipe, tree["target"].get("preprocess", "auto"), weights=records.weight is not None)
-        tree["target"] |= _written_down(used)
+        used = recipe_given(recipe, tree["target"], weights=records.weight is not None)
+        tree["target"] |= written_down(used)
     with problems.gather():
         settings = make_settings(tree)
         given = list(settings.attack) if attacks is None else list(attacks)
@@ -165,20 +165,6 @@ def audit(
         return run_audit(prepared, Path(out), watch or Watch())
     with tempfile.TemporaryDirectory(prefix="locard-") as folder:
         return run_audit(prepared, Path(folder), watch or Watch())
-
-
-def _recipe(recipe: Any, preprocess: Any, *, weights: bool) -> Recipe:
-    used: Recipe = recipe if isinstance(recipe, Recipe) else SklearnRecipe.of(recipe, preprocess=preprocess)
-    if isinstance(used, SklearnRecipe):
-        used.check(weights=weights)
-    return used
-
-
-def _written_down(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as the section ``target`` of the settings."""
-    if not isinstance(recipe, SklearnRecipe):
-        return {"estimator": recipe.name}
-    return {"estimator": recipe.estimator, "params": dict(recipe.params), "preprocess": recipe.preprocess}
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,13 @@ from locard.data.records import Records
 from locard.data.source import load_source
 from locard.data.split import Split, choose_pool
 from locard.errors import SettingsError
-from locard.observe.models import ReleasedModel, load_model
+from locard.observe.models import Opening, ReleasedModel, load_model
 from locard.plan.draw import draw_plan
 from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
-from locard.train.recipe import Recipe, SklearnRecipe
+from locard.train.choose_recipe import recipe_of
+from locard.train.recipe import Recipe
 
 FEWEST_UNITS = 20  # audited units below which no design makes sense
 
@@ -58,14 +59,11 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     """
     problems = Problems()
     records: Records | None = None
-    target = settings.target
-    recipe = SklearnRecipe(
-        estimator=target.estimator, params=target.params, preprocess=target.preprocess, folder=str(base.resolve())
-    )
+    recipe: Recipe | None = None
     with problems.gather():
         records = load_source(**settings.data.model_dump(exclude={"pool", "population"}), base_dir=base)
     with problems.gather():
-        recipe.check(weights=records is not None and records.weight is not None)
+        recipe = recipe_of(settings.target, base, weights=records is not None and records.weight is not None)
     with problems.gather():
         check_design(settings)
     built: list[tuple[str, Attack]] = []
@@ -75,14 +73,13 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     if settings.released is not None:
         with problems.gather():
             given = settings.released
-            released = load_model(
-                given.model, base=base, trust_pickle=given.trust_pickle, trust_types=given.trust_types
-            )
+            opening = Opening(trust_pickle=given.trust_pickle, trust_types=given.trust_types)
+            released = load_model(given.model, base=base, opening=opening)
         with problems.gather():
             ids = read_ids(base / settings.released.members)
     problems.settle()
-    if records is None:
-        raise SettingsError("data.source: no records could be loaded.")
+    assert records is not None  # else there were problems
+    assert recipe is not None
     asked = None if released is None else (released, ids)
     return prepare_records(settings, records, recipe, built, released=asked, base=base)
 

@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from locard.errors import SettingsError
 from locard.settings_messages import sentence
@@ -43,11 +51,19 @@ class DataSettings(Section):
 class TargetSettings(Section):
     """How the audited model is trained."""
 
-    recipe: Literal["sklearn"] = "sklearn"
+    recipe: str = Field("sklearn", description="'sklearn', or a training function 'module:function'")
     estimator: str = "sklearn.ensemble.RandomForestClassifier"
     params: dict[str, Any] = Field(default_factory=dict)
-    preprocess: Literal["auto", "standardise", "none"] = "auto"
+    preprocess: Literal["auto", "standardise", "native", "none"] = "auto"
+    answers: Literal["probabilities", "logits"] = Field(
+        "probabilities", description="what a training function's predict(), or a checkpoint's loader, gives"
+    )
     models: int = Field(100, gt=1, description="target models of their own, for plan 'out_only'")
+
+    @model_serializer(mode="wrap")
+    def _without_the_estimator_of_another_recipe(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = plain(self)
+        return tree if self.recipe == "sklearn" else {k: v for k, v in tree.items() if k != "estimator"}
 
 
 class ReferenceSettings(Section):

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from locard.data.records import Records
 from locard.errors import LocardError, SettingsError
-from locard.observe.models import load_model
+from locard.observe.models import Opening, load_model
 
 skops_io = pytest.importorskip("skops.io")
 
@@ -54,9 +54,9 @@ def test_a_skops_file_with_unknown_types_names_them(people, tmp_path):
     with pytest.raises(SettingsError, match=r"types that skops does not know to be safe \(.*Mine\)") as wrong:
         load_model("mine.skops", base=tmp_path)
     with pytest.raises(SettingsError, match="types that skops does not know"):
-        load_model("mine.skops", base=tmp_path, trust_pickle=True)  # it is no pickle
+        load_model("mine.skops", base=tmp_path, opening=Opening(trust_pickle=True))  # it is no pickle
     named = str(wrong.value).split("(")[1].split(")")[0].split(", ")
-    load_model("mine.skops", base=tmp_path, trust_types=tuple(named)).check(people)
+    load_model("mine.skops", base=tmp_path, opening=Opening(trust_types=tuple(named))).check(people)
 
 
 def test_an_onnx_file_answers_like_the_model_it_was_made_from(people, fitted, tmp_path):
@@ -99,7 +99,7 @@ def test_a_pickle_is_never_opened_unless_the_user_says_so(people, fitted, tmp_pa
         load_model(name, base=tmp_path)
     assert not bomb.exists()
     joblib.dump(fitted, tmp_path / name)
-    same_answers(load_model(name, base=tmp_path, trust_pickle=True), fitted, people)
+    same_answers(load_model(name, base=tmp_path, opening=Opening(trust_pickle=True)), fitted, people)
 
 
 def test_a_function_beside_the_settings_may_make_the_model(people, fitted, tmp_path):
@@ -145,7 +145,7 @@ def test_damaged_files_are_one_message_wherever_the_damage_is(people, fitted, tm
         path.write_bytes(data)
         said = None
         try:
-            load_model(path.name, base=tmp_path, trust_pickle=True).check(people)
+            load_model(path.name, base=tmp_path, opening=Opening(trust_pickle=True)).check(people)
         except LocardError as wrong:
             said = str(wrong)
         assert said is None or said.startswith("released.model: ")

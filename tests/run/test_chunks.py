@@ -17,7 +17,7 @@ from locard.run.chunks import FILE, Grouping, even_parts, plan_chunks
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
-from locard.train.answers import Answers, AnswersMany, Asked, Choice, Keep, Room, Run
+from locard.train.asked import Answers, AnswersMany, Asked, Choice, Keep, Room, Run
 from locard.train.jobs import Training, plan_jobs
 from locard.train.recipe import SklearnRecipe
 

@@ -18,7 +18,7 @@ from locard.run.memory import available_bytes
 from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
-from locard.train.answers import AnswersMany, Room, Run
+from locard.train.asked import AnswersMany, Room, Run
 from locard.train.jobs import explained
 from locard.train.recipe import Recipe
 

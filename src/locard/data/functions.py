@@ -44,7 +44,7 @@ def from_function(reference: str, base_dir: str | Path, *, table: Mapping[str, A
         DataError: the module or function is not there, raised an error, or returned something else.
     """
     given = {k: v for k, v in dict(table or {}).items() if v not in (None, (), [])}
-    with _importable(Path(base_dir)):
+    with importable(Path(base_dir)):
         function = _function(reference, Path(base_dir))
         try:
             returned = function()
@@ -61,7 +61,7 @@ def load_function(reference: str, base_dir: str | Path) -> Any:
     Raises:
         DataError: there is no such module or function.
     """
-    with _importable(Path(base_dir)):
+    with importable(Path(base_dir)):
         return _function(reference, Path(base_dir))
 
 
@@ -112,7 +112,7 @@ def _no_module(reference: str, module: str, base_dir: Path) -> str:
 
 
 @contextmanager
-def _importable(base_dir: Path) -> Iterator[None]:
+def importable(base_dir: Path) -> Iterator[None]:
     """The folder is searched first while the user's code is imported and runs, and no longer."""
     entry = str(base_dir.resolve())
     sys.path.insert(0, entry)

@@ -1,4 +1,4 @@
-"""Released models: any object with ``predict_proba``, a skops or ONNX file, or a function that returns one.
+"""Finished models: any object with ``predict_proba``, a skops or ONNX file, or a function that returns one.
 
 A pickle runs whatever code is in it when it is opened, so pickle and joblib files are refused unless the owner of the
 settings says ``trust_pickle = true``.
@@ -6,7 +6,9 @@ settings says ``trust_pickle = true``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from locard.data.frames import decode
-from locard.data.functions import load_function
+from locard.data.functions import importable, load_function
 from locard.data.records import Records
 from locard.errors import DataError, LocardError, MissingExtra, SettingsError
+from locard.train.answers import AnswerKind, stored_answers
+from locard.train.recipe import DEFAULT_FLOOR, floor_of
 from locard.types import Logits
 
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -28,33 +32,85 @@ SKLEARN_TYPES = (
 )
 
 
+RELEASED = "released.model"  # the setting that names the model, unless another one does
+
+
 @dataclass(frozen=True, eq=False)
 class ReleasedModel:
-    """A model that will really be released: what to call it, and records -> class probabilities."""
+    """A finished model: what to call it, and records -> class probabilities.
+
+    ``classes`` are those of its columns, where it says so; ``answers`` tells probabilities from logits; ``where`` is
+    the setting that messages name; ``floor`` the smallest probability that it can tell from zero.
+    """
 
     name: str
     predict: Callable[[Records], np.ndarray]
     classes: np.ndarray | None
     parameters: dict[str, Any] | None = None
     kind: str | None = None
+    where: str = RELEASED
+    answers: AnswerKind = "probabilities"
+    floor: float = DEFAULT_FLOOR
 
-    def check(self, records: Records) -> None:
+    def check(self, records: Records, *, some_classes: bool = False) -> None:
         """Refuse a model whose classes are not those of the records.
+
+        Args:
+            records: the data; two of them are asked about.
+            some_classes: whether a model that knows only some of the classes will do.
 
         Raises:
             SettingsError: with both lists.
         """
-        if self.classes is not None and not _same(self.classes, records.classes):
+        columns = self._columns(records)
+        if len(columns) < len(records.classes) and not some_classes:
+            raise self._strange(records)
+        few = records.select(np.arange(min(2, len(records))))
+        answer = self._ask(few)
+        if answer.ndim != 2 or answer.shape != (len(few), len(columns)):
             raise SettingsError(
-                f"released.model: a model with the classes of the data ({_some(records.classes)}) is needed, found one "
-                f"with ({_some(self.classes)}). Release the model that belongs to this data, or mend data.label."
-            )
-        answer = self._ask(records.select(np.arange(min(2, len(records)))))
-        if answer.ndim != 2 or answer.shape[1] != len(records.classes):
-            raise SettingsError(
-                f"released.model: probabilities [records, {len(records.classes)} classes] are needed, found shape "
+                f"{self.where}: probabilities [records, {len(columns)} classes] are needed, found shape "
                 f"{answer.shape}. Give a classifier with predict_proba for these classes."
             )
+
+    def log_probabilities(self, records: Records) -> Logits:
+        """``float32[records, 1, classes]``; -inf for probability zero and for a class that it does not know.
+
+        Logits come back as they are.
+
+        Raises:
+            SettingsError: answers that are not what they are said to be.
+        """
+        answer, columns = self._ask(records), self._columns(records)
+        count = len(records.classes)
+        if self.answers == "logits":
+            return stored_answers(answer, len(records), columns, count, kind="logits", where=self.where)[:, None, :]
+        if not (np.isfinite(answer).all() and answer.min(initial=0) >= 0 and answer.max(initial=0) <= 1 + 1e-6):
+            raise SettingsError(
+                f"{self.where}: probabilities between 0 and 1 are needed from predict_proba, found others. "
+                f"Check the model, and that its inputs are the columns of the data."
+            )
+        p = np.zeros((len(records), count))
+        p[:, columns] = np.minimum(answer, 1.0)
+        with np.errstate(divide="ignore"):
+            logs: Logits = np.log(p).astype(np.float32)[:, None, :]
+        return logs
+
+    def _columns(self, records: Records) -> np.ndarray:
+        """The class number of each of the model's columns."""
+        if self.classes is None:
+            return np.arange(len(records.classes))
+        places = _places(self.classes, records.classes)
+        if places is None:
+            raise self._strange(records)
+        return places
+
+    def _strange(self, records: Records) -> SettingsError:
+        theirs = np.zeros(0) if self.classes is None else self.classes
+        return SettingsError(
+            f"{self.where}: a model with the classes of the data ({_some(records.classes)}) is needed, found one with "
+            f"({_some(theirs)}). Give the model that belongs to this data, or mend data.label."
+        )
 
     def _ask(self, records: Records) -> np.ndarray:
         try:
@@ -63,89 +119,115 @@ class ReleasedModel:
             raise
         except Exception as wrong:  # the model is the user's: whatever it may raise
             raise SettingsError(
-                f"released.model: answers for the columns of the data are needed, but asking {self.name} raised "
-                f"{type(wrong).__name__}: {str(wrong).splitlines()[0] if str(wrong) else ''}. Release the model that "
+                f"{self.where}: answers for the columns of the data are needed, but asking {self.name} raised "
+                f"{type(wrong).__name__}: {str(wrong).splitlines()[0] if str(wrong) else ''}. Give the model that "
                 f"belongs to this data, or wrap it in a function that prepares its inputs."
             ) from wrong
 
-    def log_probabilities(self, records: Records) -> Logits:
-        """``float32[records, 1, classes]``; -inf for probability zero.
 
-        Raises:
-            SettingsError: answers that are not probabilities.
-        """
-        p = self._ask(records)
-        if not (np.isfinite(p).all() and p.min(initial=0) >= 0 and p.max(initial=0) <= 1 + 1e-6):
-            raise SettingsError(
-                "released.model: probabilities between 0 and 1 are needed from predict_proba, found others. "
-                "Check the model, and that its inputs are the columns of the data."
-            )
-        with np.errstate(divide="ignore"):
-            logs: Logits = np.log(np.minimum(p, 1.0)).astype(np.float32)[:, None, :]
-        return logs
+@dataclass(frozen=True)
+class Opening:
+    """How files are opened, and which setting named them.
+
+    ``loader`` is a function of the user's own that is called with the path, and ``answers`` what its models give.
+    """
+
+    trust_pickle: bool = False
+    trust_types: tuple[str, ...] = ()
+    where: str = RELEASED
+    loader: str | None = None
+    answers: AnswerKind = "probabilities"
+
+    @property
+    def section(self) -> str:
+        """The section of the settings with ``trust_pickle`` and ``trust_types``."""
+        return self.where.partition(".")[0]
 
 
-def load_model(
-    source: Any, *, base: Path, trust_pickle: bool = False, trust_types: tuple[str, ...] = ()
-) -> ReleasedModel:
-    """A released model from an object, a file or ``module:function``.
+def load_model(source: Any, *, base: Path, opening: Opening | None = None) -> ReleasedModel:
+    """A finished model from an object, a file or ``module:function``.
 
     Raises:
         SettingsError: the file is missing, damaged, of an unknown kind, or a pickle without ``trust_pickle``.
         MissingExtra: skops or onnxruntime is not installed.
     """
+    how = Opening() if opening is None else opening
     if not isinstance(source, str | Path):
-        return _of_object(source, type(source).__name__)
+        return _of_object(source, type(source).__name__, how)
     text = str(source)
-    if ":" in text and not (base / text).exists():
-        return _of_object(_made_by(text, base), text)
     path = base / text
+    if how.loader is None and ":" in text and not path.exists():
+        return _of_object(_made_by(text, base, how), text, how)
     if not path.is_file():
-        raise SettingsError(f"released.model: a file or 'module:function' is needed, but {path} does not exist.")
+        raise SettingsError(f"{how.where}: a file or 'module:function' is needed, but {path} does not exist.")
+    if how.loader is not None:
+        return _of_object(_made_by(how.loader, base, how, str(path.resolve())), path.name, how)
     suffix = path.suffix.lower()
     if suffix == ".skops":
-        return _of_object(_read_skops(path, trust_types), path.name)
+        return _of_object(_read_skops(path, how), path.name, how)
     if suffix == ".onnx":
-        return _of_onnx(path)
+        return _of_onnx(path, how)
     if suffix in PICKLES:
-        return _of_object(_read_pickle(path, trust_pickle), path.name)
+        return _of_object(_read_pickle(path, how), path.name, how)
     raise SettingsError(
-        f"released.model: a .skops or .onnx file, or 'module:function', is needed, found {path.name}. "
+        f"{how.where}: a .skops or .onnx file, or 'module:function', is needed, found {path.name}. "
         f"Save the model with skops.io.dump, or write a function that returns it."
     )
 
 
-def _made_by(reference: str, base: Path) -> Any:
+def _made_by(reference: str, base: Path, how: Opening, *arguments: str) -> Any:
     try:
-        return load_function(reference, base)()
+        function = load_function(reference, base)
+        with importable(base), redirect_stdout(sys.stderr):
+            return function(*arguments)
     except DataError as wrong:
-        raise SettingsError([p.replace("data.source", "released.model") for p in wrong.problems]) from wrong
+        raise SettingsError([p.replace("data.source", how.where) for p in wrong.problems]) from wrong
     except Exception as wrong:  # the function is the user's: whatever it may raise
         raise SettingsError(
-            f"released.model: a model is needed from {reference!r}, but it raised {type(wrong).__name__}: {wrong}. "
+            f"{how.where}: a model is needed from {reference!r}, but it raised {type(wrong).__name__}: {wrong}. "
             f"Mend the function."
         ) from wrong
 
 
-def _of_object(model: Any, name: str) -> ReleasedModel:
+def _of_object(model: Any, name: str, how: Opening) -> ReleasedModel:
+    if how.loader is not None and callable(model) and not hasattr(model, "predict_proba"):
+        return ReleasedModel(name, lambda r: _answered(model(_table(r))), None, where=how.where, answers=how.answers)
     if not callable(getattr(model, "predict_proba", None)):
         raise SettingsError(
-            f"released.model: an object with predict_proba(features) is needed, found a {type(model).__name__}. "
+            f"{how.where}: an object with predict_proba(features) is needed, found a {type(model).__name__}. "
             f"Wrap it in a class with that method."
+        )
+    if how.answers == "logits":
+        raise SettingsError(
+            f'target.answers: "probabilities" is needed for models with predict_proba, found "logits". Leave it out, '
+            f"or let {how.section}.loader return a function features -> logits."
         )
     classes = getattr(model, "classes_", None)
     getter = getattr(model, "get_params", None)
     inner = model.steps[-1][1] if hasattr(model, "steps") else model
     return ReleasedModel(
         name=name,
-        predict=lambda records: np.asarray(model.predict_proba(_inputs(model, records))),
+        predict=lambda records: np.asarray(model.predict_proba(_inputs(model, records, how.where))),
         classes=None if classes is None else np.asarray(classes),
         parameters=inner.get_params(deep=False) if callable(getter) and hasattr(inner, "get_params") else None,
         kind=f"{type(inner).__module__}.{type(inner).__qualname__}",
+        where=how.where,
+        floor=floor_of(model),
     )
 
 
-def _inputs(model: Any, records: Records) -> Any:
+def _table(records: Records) -> Any:
+    """What a function of the user's own is asked with: the table with its own values, or the array as it is."""
+    return records.features if records.columns is None else decode(records.features, records.columns)
+
+
+def _answered(said: Any) -> np.ndarray:
+    if hasattr(said, "detach"):  # a torch tensor may still belong to a graph, or live on another device
+        said = said.detach().cpu().double()
+    return np.asarray(said, dtype=np.float64)
+
+
+def _inputs(model: Any, records: Records, where: str) -> Any:
     """What the model was trained on: a DataFrame where it remembers column names, the plain array elsewhere."""
     names = getattr(model, "feature_names_in_", None)
     flat = records.features.reshape(len(records), -1)
@@ -157,40 +239,41 @@ def _inputs(model: Any, records: Records) -> Any:
     absent = [n for n in names if n not in frame.columns]
     if absent:
         raise SettingsError(
-            f"released.model: it was trained on columns that the data has not ({', '.join(map(str, absent[:5]))}). "
-            f"Give the same table, or release the model of this one."
+            f"{where}: it was trained on columns that the data has not ({', '.join(map(str, absent[:5]))}). "
+            f"Give the same table, or the model of this one."
         )
     return frame[list(names)]
 
 
-def _read_skops(path: Path, trust: tuple[str, ...]) -> Any:
+def _read_skops(path: Path, how: Opening) -> Any:
     try:
         from skops import io
     except ImportError as absent:
         raise MissingExtra("skops", "skops", "Opening a .skops file") from absent
     try:
         unknown = io.get_untrusted_types(file=path)
-        strange = [t for t in unknown if t not in SKLEARN_TYPES and t not in trust]
+        strange = [t for t in unknown if t not in SKLEARN_TYPES and t not in how.trust_types]
         if strange:
             raise SettingsError(
-                f"released.model: {path.name} holds types that skops does not know to be safe ({', '.join(strange)}). "
-                f"If you trust where the file comes from, name them in released.trust_types."
+                f"{how.where}: {path.name} holds types that skops does not know to be safe ({', '.join(strange)}). "
+                f"If you trust where the file comes from, name them in {how.section}.trust_types."
             )
         return io.load(path, trusted=unknown)
     except SettingsError:
         raise
     except Exception as damaged:  # a damaged archive fails wherever its reader notices
         raise SettingsError(
-            f"released.model: a whole skops file is needed, but {path.name} cannot be read ({type(damaged).__name__}: "
+            f"{how.where}: a whole skops file is needed, but {path.name} cannot be read ({type(damaged).__name__}: "
             f"{damaged}). Save it again with skops.io.dump."
         ) from damaged
 
 
-def _read_pickle(path: Path, trust: bool) -> Any:
-    if not trust:
+def _read_pickle(path: Path, how: Opening) -> Any:
+    if not how.trust_pickle:
         raise SettingsError(
-            f"released.model: {path.name} is a pickle, and opening one runs whatever code is in it. If you made it "
-            f"yourself or trust who did, set released.trust_pickle = true; better, save the model with skops.io.dump."
+            f"{how.where}: {path.name} is a pickle, and opening one runs whatever code is in it. If you made it "
+            f"yourself or trust who did, set {how.section}.trust_pickle = true; better, save the model with "
+            f"skops.io.dump."
         )
     import joblib
 
@@ -198,12 +281,12 @@ def _read_pickle(path: Path, trust: bool) -> Any:
         return joblib.load(path)
     except Exception as damaged:  # a damaged pickle fails wherever its reader notices
         raise SettingsError(
-            f"released.model: a whole pickle is needed, but {path.name} cannot be read ({type(damaged).__name__}: "
+            f"{how.where}: a whole pickle is needed, but {path.name} cannot be read ({type(damaged).__name__}: "
             f"{damaged}). Save it again, with the versions that are installed here."
         ) from damaged
 
 
-def _of_onnx(path: Path) -> ReleasedModel:
+def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
     try:
         import onnxruntime
     except ImportError as absent:
@@ -213,40 +296,41 @@ def _of_onnx(path: Path) -> ReleasedModel:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as damaged:  # onnxruntime's own errors share no public base class
-        raise SettingsError(f"released.model: {path.name} cannot be read as an ONNX file ({damaged}).") from damaged
+        raise SettingsError(f"{how.where}: {path.name} cannot be read as an ONNX file ({damaged}).") from damaged
 
     def predict(records: Records) -> np.ndarray:
-        answers = session.run(None, _onnx_inputs(session, records))
+        answers = session.run(None, _onnx_inputs(session, records, how.where))
         for answer in reversed(answers):
             if isinstance(answer, list):  # scikit-learn's ZipMap: one dict a record
                 return np.array([[row[k] for k in sorted(row)] for row in answer])
             if answer.ndim == 2 and answer.dtype.kind == "f":
                 return np.asarray(answer, dtype=np.float64)
-        raise SettingsError(f"released.model: {path.name} has no output of probabilities [records, classes].")
+        raise SettingsError(f"{how.where}: {path.name} has no output of probabilities [records, classes].")
 
-    return ReleasedModel(name=path.name, predict=predict, classes=None)
+    return ReleasedModel(name=path.name, predict=predict, classes=None, where=how.where)
 
 
-def _onnx_inputs(session: Any, records: Records) -> dict[str, np.ndarray]:
+def _onnx_inputs(session: Any, records: Records, where: str) -> dict[str, np.ndarray]:
     inputs = session.get_inputs()
     if len(inputs) == 1:
         kind = np.float64 if "double" in inputs[0].type else np.float32
         return {inputs[0].name: records.features.reshape(len(records), -1).astype(kind)}
     if records.columns is None:
-        raise SettingsError(f"released.model: it has {len(inputs)} inputs, but the data is one array.")
+        raise SettingsError(f"{where}: it has {len(inputs)} inputs, but the data is one array.")
     frame = decode(records.features, records.columns)
     absent = [i.name for i in inputs if i.name not in frame.columns]
     if absent:
-        raise SettingsError(f"released.model: its inputs {', '.join(absent)} are no columns of the data.")
+        raise SettingsError(f"{where}: its inputs {', '.join(absent)} are no columns of the data.")
     kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
     return {i.name: frame[i.name].to_numpy()[:, None].astype(kinds.get(i.type, object)) for i in inputs}
 
 
-def _same(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether two lists of classes are the same; 1, 1.0 and "1" are one class."""
-    if len(ours) != len(theirs):
-        return False
-    return all(a == b or str(a) == str(b) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True))
+def _places(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray | None:
+    """Where each of a model's classes stands among those of the data; 1, 1.0 and "1" are one class."""
+    known = ours.tolist()
+    by_text = {str(c): k for k, c in enumerate(known)}
+    found = [known.index(c) if c in known else by_text.get(str(c)) for c in theirs.tolist()]
+    return None if None in found or len(set(found)) < len(found) else np.array(found, dtype=np.int64)
 
 
 def _some(values: np.ndarray) -> str:

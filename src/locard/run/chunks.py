@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from locard.files import write_file
 from locard.run.memory import available_bytes
-from locard.train.answers import AnswersMany, Room, Run
+from locard.train.asked import AnswersMany, Room, Run
 from locard.train.jobs import Chunk, Job, Training
 
 FILE = "chunks.json"

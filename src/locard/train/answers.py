@@ -1,120 +1,111 @@
-"""What is asked of trained models, and what one model answers: tensors by name, as they are stored."""
+"""What a user's own model answered, as the log-probabilities or logits that are stored; a wrong kind is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 
-from locard.data.records import Records
+from locard.errors import SettingsError
+
+AnswerKind = Literal["probabilities", "logits"]
+SUM = 1e-3  # by how much the probabilities of a record may miss 1: half precision does
+ALIKE = 1e-4  # logits that all lie between 0 and 1, with rows that sum to 1 this closely, are probabilities
+ENOUGH = 8  # records from which on that is no accident
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One model to train: its training records (a multiset of places among all records) and its seed."""
+def stored_answers(
+    said: Any, records: int, seen: np.ndarray, classes: int, *, kind: AnswerKind, where: str = "target.recipe"
+) -> np.ndarray:
+    """``float32[records, classes]``: natural logarithms of probabilities, or logits as they are.
 
-    index: np.ndarray
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keep:
-    """What is stored of a model besides its answers.
-
-    Args:
-        losses: the loss of every audited record after every epoch, ``float32[records, epochs]``.
-        penultimate: the last linear layer's input on the audited records, ``float32[records, width]``.
-        weights: the final weights.
-        snapshots: epochs (counted from 1) after which the weights are stored.
-    """
-
-    losses: bool = False
-    penultimate: bool = False
-    weights: bool = False
-    snapshots: tuple[int, ...] = ()
-
-    @property
-    def anything(self) -> bool:
-        """Whether more than answers is stored."""
-        return self != Keep()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Asked:
-    """What every model of a run is asked, and how models are trained."""
-
-    audited: np.ndarray
-    population: np.ndarray
-    keep: Keep = field(default_factory=Keep)
-    way: Literal["one", "many"] = "many"
-    device: str = "cpu"
-
-
-@dataclass(eq=False)
-class Answers:
-    """One model's answers, ready to be stored.
+    - a class that was never seen in training, and for which the model has no column, gets -inf
+    - probabilities that are called logits are refused, and logits that are called probabilities
 
     Args:
-        tensors: ``logits`` and ``population`` (``float32[records, queries, classes]``), ``losses``, ``penultimate``.
-        weights: name of a state ("final", "epoch-3") -> its tensors.
-        fit_seconds: this model's share of the training time.
-        ask_seconds: its share of the questions.
+        said: what the model answered: ``float[records, classes]``, or one column a class seen in training.
+        records: how many were asked about.
+        seen: the class numbers in the training records, sorted.
+        classes: how many classes the data has.
+        kind: what the user says it is.
+        where: the setting that named the model.
+
+    Raises:
+        SettingsError: another shape, NaN, or another kind of numbers than was said.
+
+    >>> stored_answers([[0.5, 0.5]], 1, np.array([0, 2]), 3, kind="probabilities").round(3).tolist()
+    [[-0.6930000185966492, -inf, -0.6930000185966492]]
     """
-
-    tensors: dict[str, np.ndarray]
-    weights: dict[str, dict[str, np.ndarray]]
-    fit_seconds: float
-    ask_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    """What there is to train in.
-
-    Args:
-        workers: processes that share the models.
-        memory: bytes for each of them.
-        device: where tensors live.
-        size: models a chunk where the user has said so.
-    """
-
-    workers: int = 1
-    memory: int = 2**30
-    device: str = "cpu"
-    size: int | None = None
+    values = _numbers(said, where)
+    widths = sorted({len(seen), classes})
+    if values.ndim != 2 or len(values) != records or values.shape[1] not in widths:
+        raise SettingsError(f"{where}: {_shape(values.shape, records, seen, classes)}")
+    if np.isnan(values).any() or np.isposinf(values).any():
+        count = int((~(np.isfinite(values) | np.isneginf(values))).any(axis=1).sum())
+        raise SettingsError(
+            f"{where}: numbers are needed from predict(), found NaN or infinite ones for {count:,} of "
+            f"{records:,} records. Often the training diverged: lower the learning rate, or scale the features."
+        )
+    out = np.full((records, classes), -np.inf)
+    out[:, seen if values.shape[1] == len(seen) else np.arange(classes)] = (
+        _logarithms(values) if kind == "probabilities" else _as_logits(values)
+    )
+    if np.isneginf(out).all(axis=1).any():
+        raise SettingsError(f"{where}: every record needs a class that is possible, found records with none.")
+    return out.astype(np.float32)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """How models are best trained here.
-
-    Args:
-        way: one at a time, or many in one program.
-        size: models a chunk.
-        reason: in words, with the times that decided it.
-        seconds: what training one model will take of one worker's time; NaN where nothing was timed.
-        ask_seconds: what asking one model about one record takes; NaN where nothing was timed.
-        bytes: memory that one chunk needs.
-    """
-
-    way: Literal["one", "many"]
-    size: int
-    reason: str
-    seconds: float
-    ask_seconds: float
-    bytes: int
+def _numbers(said: Any, where: str) -> np.ndarray:
+    """A plain array, from whatever library."""
+    if said is None:
+        raise SettingsError(f"{where}: an array of numbers is needed from predict(), found None. Return the answers.")
+    if hasattr(said, "detach"):  # a torch tensor may still belong to a graph, or live on another device
+        said = said.detach().cpu().double()
+    try:
+        return np.asarray(said, dtype=np.float64)
+    except (TypeError, ValueError) as wrong:
+        raise SettingsError(
+            f"{where}: an array of numbers is needed from predict(), found a {type(said).__name__} ({wrong}). "
+            f"Return float[records, classes]."
+        ) from wrong
 
 
-@runtime_checkable
-class AnswersMany(Protocol):
-    """A recipe that can train several models in one program."""
+def _shape(found: tuple[int, ...], records: int, seen: np.ndarray, classes: int) -> str:
+    hint = f"Return one row a record and one column a class ({classes}), in the order of the class numbers"
+    if classes == 2 and found in ((records,), (records, 1)):
+        hint = "For two classes return both columns: numpy.column_stack([1 - p, p])"
+    elif len(seen) < classes and len(found) == 2 and found[0] == records:
+        hint = (
+            f"The training records show {len(seen)} of {classes} classes: take an argument `classes` and return that "
+            f"many columns"
+        )
+    return f"shape {(records, classes)} is needed from predict(), found {found}. {hint}."
 
-    def answer(self, records: Records, runs: Sequence[Run], asked: Asked) -> Iterator[Answers]:
-        """What each model answers, in order."""
-        ...
 
-    def choose(self, records: Records, runs: Sequence[Run], room: Room) -> Choice:
-        """One at a time, or many in one program, and how many: measured."""
-        ...
+def _logarithms(p: np.ndarray) -> np.ndarray:
+    low, high = p.min(initial=0), p.max(initial=0)
+    if low < 0 or high > 1 + SUM:
+        raise SettingsError(
+            f"target.answers: probabilities between 0 and 1 are needed from predict(), found values from {low:g} to "
+            f'{high:g}. If these are logits or log-probabilities, set target.answers = "logits".'
+        )
+    off = np.abs(p.sum(axis=1) - 1)
+    if off.size and off.max() > SUM:
+        raise SettingsError(
+            f"target.answers: probabilities that sum to 1 over the classes are needed from predict(), found a record "
+            f"whose sum is {p[off.argmax()].sum():g}. Apply a softmax, or return logits and set target.answers = "
+            f'"logits".'
+        )
+    with np.errstate(divide="ignore"):
+        out: np.ndarray = np.log(np.minimum(p, 1.0))
+    return out
+
+
+def _as_logits(z: np.ndarray) -> np.ndarray:
+    if len(z) >= ENOUGH and z.min() >= 0 and z.max() <= 1 and np.abs(z.sum(axis=1) - 1).max() <= ALIKE:
+        raise SettingsError(
+            'target.answers: logits are needed from predict() (target.answers = "logits"), found values between 0 and '
+            "1 that sum to 1 for every record: these are probabilities. Leave target.answers out, or return what comes "
+            "before the softmax."
+        )
+    return z

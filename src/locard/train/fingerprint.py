@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dis
 import hashlib
 import importlib
 import inspect
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from locard.errors import SettingsError
+from locard.train.boosting import THREADS
 
 KEYED = ("locard", "numpy", "scipy", "sklearn")  # their versions are in every key already (train/jobs.py)
 
@@ -48,17 +51,17 @@ def described(value: Any) -> Any:
 
 
 def without_cores(plain: Any) -> Any:
-    """Described parameters without any ``n_jobs``, which belongs to the machine."""
+    """Described parameters without ``n_jobs`` and its like, which belong to the machine."""
     if isinstance(plain, dict):
-        return {k: without_cores(v) for k, v in plain.items() if k != "n_jobs" and not k.endswith("__n_jobs")}
+        return {k: without_cores(v) for k, v in plain.items() if k.rpartition("__")[2] not in THREADS}
     return [without_cores(v) for v in plain] if isinstance(plain, list) else plain
 
 
 def code_of(thing: Any) -> list[str]:
     """What tells two versions of a class's or function's code apart, sorted.
 
-    The text of the user's own module and of their modules that it uses, the version of an installed package, or, where
-    neither names it (a notebook, a lambda, a closure), the compiled code.
+    The text of the user's own module and of their modules that it uses, the versions of the installed packages that
+    these import (inside functions too), or, where no file names it (in a notebook; lambdas, closures), compiled code.
     """
     parts = [p for p in thing.__mro__ if p is not object] if isinstance(thing, type) else [thing]
     return sorted({line for part in parts for line in _code_of_one(part)})
@@ -73,7 +76,8 @@ def _code_of_one(thing: Any) -> list[str]:
         return [f"{_path(thing)} {_digest(_compiled(thing, set()))}"]
     if not _own(name):
         return [_version(top)]
-    return [f"{module} {_digest(text)}" for module, text in _own_modules(name)]
+    own, packages = _reached(name)
+    return [f"{module} {_digest(text)}" for module, text in own.items()] + [_version(p) for p in packages]
 
 
 def _found_by_name(thing: Any) -> bool:
@@ -98,21 +102,80 @@ def _own(module: str) -> bool:
     if top in KEYED or top in sys.stdlib_module_names - {"__main__"}:
         return False
     file = _file(module)
-    return file is not None and not {"site-packages", "dist-packages"} & set(file.parts)
+    return file is not None and not _installed(_root(file, module))
 
 
-def _own_modules(name: str) -> list[tuple[str, bytes]]:
-    """The user's module and every module of theirs that it uses, with their texts."""
-    found: dict[str, bytes] = {}
-    waiting = [name]
+def _reached(name: str) -> tuple[dict[str, bytes], set[str]]:
+    """The user's module and every module of theirs that it uses, with their texts; the installed packages they use.
+
+    Modules that are imported only when the code runs are read, never imported here.
+    """
+    own: dict[str, bytes] = {}
+    packages: set[str] = set()
+    waiting: list[tuple[str, Path | None]] = [(name, _file(name))]
     while waiting:
-        module = waiting.pop()
-        if module in found or module not in sys.modules or not _own(module):
+        module, file = waiting.pop()
+        if module in own or file is None:
             continue
-        file = _file(module)
-        found[module] = b"" if file is None else file.read_bytes()
-        waiting += _used_by(sys.modules[module])
-    return sorted(found.items())
+        own[module] = file.read_bytes()
+        root = _root(file, module)
+        used = {*_imported(own[module], module, package=file.name == "__init__.py")}
+        used |= {*_used_by(sys.modules[module])} if module in sys.modules else set()
+        for other in used:
+            top = other.partition(".")[0]
+            if top in KEYED or top in sys.stdlib_module_names:
+                continue
+            beside = _beside(root, other)
+            if beside is not None:
+                waiting.append((other, beside))
+            elif other in sys.modules and _own(other):
+                waiting.append((other, _file(other)))
+            elif top in _distributions():
+                packages.add(top)
+    return own, packages
+
+
+def _root(file: Path, module: str) -> Path:
+    """The folder that an import of the module starts from."""
+    above = module.count(".") + (file.name == "__init__.py")
+    return file.parents[min(above, len(file.parents) - 1)]
+
+
+@cache
+def _installed(root: Path) -> bool:
+    """Whether an installer put its packages into this folder."""
+    return bool({"site-packages", "dist-packages"} & set(root.parts)) or any(root.glob("*.dist-info"))
+
+
+def _beside(root: Path, module: str) -> Path | None:
+    place = root.joinpath(*module.split("."))
+    if _installed(root):
+        return None
+    return next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
+
+
+def _imported(text: bytes, module: str, *, package: bool) -> Iterator[str]:
+    """Every module that a source text may import, wherever in it; a name imported from a module may be one itself."""
+    for name in _named(text, module, package=package):
+        steps = name.split(".")
+        yield from (".".join(steps[: k + 1]) for k in range(len(steps)))  # importing a.b runs a as well
+
+
+def _named(text: bytes, module: str, *, package: bool) -> Iterator[str]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    here = module.split(".") if package else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: len(here) - node.level + 1] if node.level else []
+            start = ".".join([*above, *([node.module] if node.module else [])])
+            if start:
+                yield start
+            yield from (f"{start}.{alias.name}".lstrip(".") for alias in node.names)
 
 
 def _used_by(module: ModuleType) -> Iterator[str]:
@@ -123,10 +186,17 @@ def _used_by(module: ModuleType) -> Iterator[str]:
 
 
 @cache
-def _version(package: str) -> str:
-    from importlib.metadata import packages_distributions, version
+def _distributions() -> Mapping[str, list[str]]:
+    from importlib.metadata import packages_distributions
 
-    names = packages_distributions().get(package, [])
+    return packages_distributions()
+
+
+@cache
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    names = _distributions().get(package, [])
     return " ".join(f"{n} {version(n)}" for n in sorted(set(names))) or package
 
 
@@ -142,13 +212,14 @@ def _compiled(thing: Any, seen: set[int]) -> str:
     if isinstance(thing, FunctionType):
         inside = [cell.cell_contents for cell in thing.__closure__ or ()]
         used = [thing.__globals__[n] for n in sorted(_names(thing.__code__)) if n in thing.__globals__]
-        values = [thing.__defaults__, thing.__kwdefaults__, inside, used]
+        imported = sorted({_version(name.partition(".")[0]) for name in _imports(thing.__code__)})
+        values = [thing.__defaults__, thing.__kwdefaults__, inside, used, imported]
         return repr([_instructions(thing.__code__), *(_compiled(v, seen) for v in values)])
     if isinstance(thing, type):
         own = {k: v for k, v in vars(thing).items() if not (k.startswith("__") and k.endswith("__")) or callable(v)}
         return repr([_path(thing), *((k, _compiled(v, seen)) for k, v in sorted(own.items()))])
     if isinstance(thing, ModuleType):
-        return thing.__name__
+        return f"{thing.__name__} {_version(thing.__name__.partition('.')[0])}"
     if isinstance(thing, list | tuple):
         return repr([_compiled(v, seen) for v in thing])
     try:
@@ -160,6 +231,13 @@ def _compiled(thing: Any, seen: set[int]) -> str:
 def _names(code: CodeType) -> set[str]:
     inner = [c for c in code.co_consts if isinstance(c, CodeType)]
     return set(code.co_names).union(*map(_names, inner))
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    yield from (str(i.argval) for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME" and i.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _imports(inner)
 
 
 def _instructions(code: CodeType) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sysconfig
 import time
 import traceback
 import warnings
@@ -24,7 +25,7 @@ from locard.data.records import Records
 from locard.errors import LocardError, RunStopped, SettingsError
 from locard.plan.plan import Plan
 from locard.seeds import Seed
-from locard.train.answers import Answers, AnswersMany, Asked, Keep, Run
+from locard.train.asked import Answers, AnswersMany, Asked, Keep, Run
 from locard.train.recipe import Predictor, Recipe
 from locard.train.store import Store
 
@@ -177,9 +178,22 @@ def explained(which: str, records: int) -> Iterator[list[warnings.WarningMessage
             f"data.pool, and run the same command again: everything finished so far is kept."
         ) from wrong
     except (Exception, SystemExit) as wrong:
-        place = traceback.extract_tb(wrong.__traceback__)[-1]
         raise SettingsError(
-            f"target.estimator: an estimator that can be trained and asked is needed, but {which} ({records:,} "
-            f"training records) raised {type(wrong).__name__}: {wrong} ({Path(place.filename).name}, line "
-            f"{place.lineno}). Mend target.params, the estimator or the data, and run the same command again."
+            f"target: training code that runs and answers is needed, but {which} ({records:,} training records) raised "
+            f"{type(wrong).__name__}: {wrong} ({_place(wrong)}). Mend target.params, the estimator or the data, and "
+            f"run the same command again."
         ) from wrong
+
+
+def _place(wrong: BaseException) -> str:
+    """File and line of the user's own code where it went wrong; of the library, where none of theirs took part."""
+    frames = traceback.extract_tb(wrong.__traceback__)
+    libraries = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")))
+    theirs = [
+        f
+        for f in frames
+        if not {"site-packages", "dist-packages"} & set(Path(f.filename).parts)
+        and not any(Path(f.filename).is_relative_to(folder) for folder in libraries)
+    ]
+    place = (theirs or frames)[-1]
+    return f"{Path(place.filename).name}, line {place.lineno}"

@@ -16,10 +16,21 @@ import numpy as np
 from locard.data.functions import load_function
 from locard.data.records import Column, Records
 from locard.errors import DataError, SettingsError
+from locard.train.boosting import (
+    fixed_seeds,
+    held_out,
+    library_of,
+    needs_dense_classes,
+    settle,
+    stops_early,
+    stops_early_inside,
+    told_once,
+)
 from locard.train.fingerprint import code_of, described, without_cores
 
 Predictor = Callable[[np.ndarray], np.ndarray]
-Preprocess = Literal["auto", "standardise", "none"]
+Preprocess = Literal["auto", "standardise", "native", "none"]
+DEFAULT_FLOOR = 1e-6
 
 
 @runtime_checkable
@@ -53,11 +64,13 @@ class SklearnRecipe:
     Tables are one-hot encoded (categories) and imputed and standardised (numbers) *inside* the fit, so that what a
     model knows of the data comes from its own training records. Random states that are not set get the model's own
     seed. ``n_jobs`` belongs to the machine, not to the recipe: every fit uses one core, and the models share the cores.
+    Boosters that stop early (XGBoost, LightGBM, CatBoost) decide on a tenth of the model's own training records.
 
     Args:
         estimator: the dotted path of a class, or of a function that returns an estimator.
         params: its keyword arguments.
-        preprocess: ``auto`` (tables encoded and standardised, arrays as they are), ``standardise``, or ``none``.
+        preprocess: ``auto`` (tables encoded and standardised, arrays as they are), ``standardise`` (arrays too),
+            ``native`` (tables as DataFrames with pandas categories and missing values), or ``none`` (codes, NaN).
         folder: where modules of the user's own are looked for first (the settings file's folder).
 
     >>> SklearnRecipe(estimator="sklearn.tree.DecisionTreeClassifier", params={"max_depth": 3}).name
@@ -83,7 +96,7 @@ class SklearnRecipe:
             found = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
             raise SettingsError(
                 f"recipe: an unfitted scikit-learn classifier object is needed, found {found}. Give, for example, "
-                f"RandomForestClassifier(n_estimators=200), or a Recipe."
+                f"RandomForestClassifier(n_estimators=200), a training function, or a Recipe."
             )
         kind = type(estimator)
         recipe = cls(
@@ -140,6 +153,12 @@ class SklearnRecipe:
                 f"data.weight: an estimator whose fit() takes sample_weight is needed, but {self.estimator} does not. "
                 f"Leave data.weight out or choose another estimator."
             )
+        if stops_early_inside(built):
+            raise SettingsError(
+                f"target.params: early stopping needs validation records, which are set aside where the booster itself "
+                f"is target.estimator, but it stands inside {type(built).__name__}. Leave early stopping out, or write "
+                f'a training function of your own (target.recipe = "module:function").'
+            )
 
     @property
     def name(self) -> str:
@@ -149,7 +168,7 @@ class SklearnRecipe:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of path, parameters (``n_jobs`` aside), preprocessing and the code behind them (see ``code_of``)."""
+        """sha256 of path, parameters (threads aside), preprocessing and the code behind them (see ``code_of``)."""
         if self.prototype is not None:
             code = code_of(type(self.prototype))
         else:
@@ -161,8 +180,7 @@ class SklearnRecipe:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What the settings fix that a retraining would draw again."""
-        set_ones = {k for k, v in self.build().get_params(deep=True).items() if v is not None}
-        fixed = sorted(k for k in set_ones if k.endswith("random_state"))
+        fixed = fixed_seeds(self.build())
         if not fixed:
             return ()
         return (
@@ -173,37 +191,62 @@ class SklearnRecipe:
     @property
     def probability_floor(self) -> float:
         """1 / (2 x trees) for forests, whose probabilities are averages of trees; else 1e-6."""
-        model = last_step(self.build())
-        trees = getattr(model, "n_estimators", None)
-        return 1.0 / (2 * int(trees)) if _averages_trees(model) and trees else 1e-6
+        return floor_of(self.build())
 
     def fit(self, records: Records, index: np.ndarray, seed: int) -> Predictor:
         """Train on ``records[index]``; returns features -> log-probabilities ``float32[rows, classes]``."""
         model = self._pipeline(records.columns)
-        _seed_random_states(model, seed)
+        settle(model, seed)
         x, y = records.features[index], records.y[index]
         x = x.reshape(len(x), -1)
-        if records.weight is None:
-            model.fit(x, y)
-        else:
-            model.fit(x, y, **{f"{model.steps[-1][0]}__sample_weight": records.weight[index]})
-        return _log_probabilities(model, len(records.classes))
+        weight = None if records.weight is None else records.weight[index]
+        seen = np.unique(y)
+        dense = needs_dense_classes(model)
+        if dense:
+            y = np.searchsorted(seen, y)
+        with told_once(model):
+            if stops_early(model.steps[-1][1]):
+                _fit_stopping_early(model, x, y, weight, held_out(y, seed))
+            else:
+                weights = {} if weight is None else {f"{model.steps[-1][0]}__sample_weight": weight}
+                model.fit(x, y, **weights)
+        said = np.asarray(model.classes_, dtype=np.int64)
+        return _log_probabilities(model, seen[said] if dense else said, len(records.classes))
 
     def _pipeline(self, columns: tuple[Column, ...] | None) -> Any:
         from sklearn.pipeline import Pipeline
 
-        estimator = self.build()
-        given = {k: v for k, v in estimator.get_params(deep=True).items() if v is not None}
-        cores = [k for k in given if k == "n_jobs" or k.endswith("__n_jobs")]  # where it is not given it is 1 anyway
-        estimator.set_params(**dict.fromkeys(cores, 1))
-        steps: list[tuple[str, Any]] = []
-        if columns is not None and self.preprocess != "none":
-            steps.append(("table", table_encoder(columns)))
-        elif self.preprocess == "standardise":
-            from sklearn.preprocessing import StandardScaler
+        steps = preprocessing(self.preprocess, columns)
+        return Pipeline([*steps, ("model", self.build())])
 
-            steps.append(("scale", StandardScaler()))
-        return Pipeline([*steps, ("model", estimator)])
+
+def preprocessing(how: Preprocess, columns: tuple[Column, ...] | None) -> list[tuple[str, Any]]:
+    """Unfitted steps that are learnt inside every fit, from its training records alone."""
+    if columns is not None and how == "native":
+        from locard.train.native_table import NativeTable
+
+        return [("table", NativeTable(columns))]
+    if columns is not None and how != "none":
+        return [("table", table_encoder(columns))]
+    if how == "standardise":
+        from sklearn.preprocessing import StandardScaler
+
+        return [("scale", StandardScaler())]
+    return []
+
+
+def _fit_stopping_early(model: Any, x: Any, y: np.ndarray, weight: np.ndarray | None, held: np.ndarray) -> None:
+    """Fit on the records that are not held out; the others only say when to stop."""
+    train, validate = x[~held], x[held]
+    for _, step in model.steps[:-1]:
+        train = step.fit_transform(train, y[~held])
+        validate = step.transform(validate)
+    booster = model.steps[-1][1]
+    library = library_of(booster)
+    assert library is not None  # that is what stops early
+    weights = {} if weight is None else {"sample_weight": weight[~held]}
+    watching = library.validation(booster, validate, y[held], None if weight is None else weight[held])
+    booster.fit(train, y[~held], **weights, **watching)
 
 
 def table_encoder(columns: tuple[Column, ...]) -> Any:
@@ -213,11 +256,12 @@ def table_encoder(columns: tuple[Column, ...]) -> Any:
     return TableEncoder(columns)
 
 
-def _log_probabilities(model: Any, classes: int) -> Predictor:
-    seen = np.asarray(model.classes_, dtype=np.int64)
+def _log_probabilities(model: Any, seen: np.ndarray, classes: int) -> Predictor:
+    library = library_of(last_step(model))
+    asking = {} if library is None else dict(library.asking)
 
     def predict(features: np.ndarray) -> np.ndarray:
-        said = np.asarray(model.predict_proba(features.reshape(len(features), -1)), dtype=np.float64)
+        said = np.asarray(model.predict_proba(features.reshape(len(features), -1), **asking), dtype=np.float64)
         if said.shape != (len(features), len(seen)) or not (said >= 0).all() or said.max(initial=0) > 1 + 1e-6:
             raise SettingsError(
                 f"target.estimator: predict_proba() must give numbers between 0 and 1 of shape "
@@ -261,16 +305,23 @@ def import_path(path: str, where: str, folder: str | Path | None = None) -> Any:
         ) from missing
 
 
+def floor_of(estimator: Any) -> float:
+    """The smallest probability that an estimator's answers can tell from zero.
+
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> floor_of(RandomForestClassifier(n_estimators=50))
+    0.01
+    """
+    model = last_step(estimator)
+    trees = getattr(model, "n_estimators", None)
+    return 1.0 / (2 * int(trees)) if _averages_trees(model) and trees else DEFAULT_FLOOR
+
+
 def _averages_trees(model: Any) -> bool:
     kind = type(model).__name__
     if kind == "BaggingClassifier":
         return model.estimator is None or "Tree" in type(model.estimator).__name__
     return "Forest" in kind or "ExtraTrees" in kind
-
-
-def _seed_random_states(model: Any, seed: int) -> None:
-    open_states = [k for k, v in model.get_params(deep=True).items() if k.endswith("random_state") and v is None]
-    model.set_params(**dict.fromkeys(sorted(open_states), seed))
 
 
 def _takes_weight(estimator: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from locard.errors import SettingsError
-from locard.train.answers import Choice, Room, Run
+from locard.train.asked import Choice, Room, Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.many_models import StackTraining, cannot_stack
 from locard.train.neural.objective import check_output

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.objective import record_losses
 from locard.train.neural.state import Stack

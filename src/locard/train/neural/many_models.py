@@ -15,7 +15,7 @@ import torch
 from torch import fx
 from torch.func import functional_call, grad, vmap
 
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.graph import peak_bytes, recorded

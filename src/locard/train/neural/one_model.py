@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.batches import Length, epoch_order
 from locard.train.neural.data import NetworkData, Scaling
 from locard.train.neural.early import Patience, held_out

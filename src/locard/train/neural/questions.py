@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from locard.data.records import Records
-from locard.train.answers import Answers, Asked, Run
+from locard.train.asked import Answers, Asked, Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.many_models import train_many
 from locard.train.neural.objective import record_losses

@@ -14,7 +14,7 @@ import numpy as np
 from locard.check import Problems, nearest
 from locard.data.records import Records
 from locard.errors import MissingExtra, SettingsError
-from locard.train.answers import Answers, Asked, Choice, Room, Run
+from locard.train.asked import Answers, Asked, Choice, Room, Run
 from locard.train.fingerprint import code_of, described
 from locard.train.recipe import Predictor, import_path
 
