@@ -22,7 +22,7 @@ from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records
 from locard.result import AuditResult
-from locard.run.backend import LocalBackend
+from locard.run.choose_backend import choose_backend
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
@@ -40,7 +40,7 @@ def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
         folder.begin(tree, plan, describe(prepared), prepared.base)
         jobs = plan_jobs(prepared.recipe, records, plan, split.population, prepared.seed)
         work = Training(prepared.recipe, records, split.audited, split.population, folder.store)
-        train_missing(work, jobs, folder, LocalBackend(prepared.settings.compute.workers), watch)
+        train_missing(work, jobs, folder, choose_backend(prepared.settings.compute), watch)
         audited = _observed(prepared, folder, jobs)
         result = assess(audited, _case(prepared, watch))
         result.save(folder.path)

@@ -13,10 +13,11 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from locard.errors import SettingsError
 from locard.settings_messages import sentence
+from locard.settings_places import cluster_address, store_place
 
 DEFAULT_ATTACKS = ("lira", "rmia", "attack_r", "calibrated", "mentr", "loss")
 
@@ -107,8 +108,23 @@ class PolicySettings(Section):
 class ComputeSettings(Section):
     """Where it runs; nothing here may change a result."""
 
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "ray"] = "local"
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    address: str | None = Field(None, description="host:port of a Ray cluster; none: a Ray of its own on this machine")
+    store: str | None = Field(
+        None, description="where models' answers are kept: a shared folder, or s3://bucket/folder"
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _cluster(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else cluster_address(value, info.data.get("backend", "ray"))
+
+    @field_validator("store")
+    @classmethod
+    def _place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        alone = info.data.get("backend") == "local" and info.data.get("workers") == 1
+        return None if value is None else store_place(value, one_process=alone)
 
 
 class ReleasedSettings(Section):
