@@ -26,6 +26,7 @@ EVERYONE = {
     "settings",
     "settings_messages",
     "settings_text",
+    "settings_places",
     "files",
     "stats",
     "__init__",
@@ -38,7 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"errors"},
     "settings_messages": set(),
     "settings_text": {"errors"},
-    "settings": {"errors", "settings_messages", "settings_text"},
+    "settings_places": set(),
+    "settings": {"errors", "settings_messages", "settings_places", "settings_text"},
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
     "data": EVERYONE,
@@ -76,11 +78,13 @@ ALLOWED: dict[str, set[str]] = {
 }
 CORE = ("data", "plan", "observe", "attacks", "stats", "report", "assess", "result", "settings", "types")
 HEAVY = {"torch", "ray", "tensorflow", "jax"}
+ONLY_IN = {"ray": "run/ray_backend.py", "fsspec": "train/object_store.py"}  # and there inside functions
 GLOBAL_RANDOM = {"seed", "rand", "randn", "randint", "random", "normal", "choice", "shuffle", "permutation", "uniform"}
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
 MAY_UNPICKLE = {
     "observe/models.py": "joblib.load of a released model, only with trust_pickle = true",
     "run/backend.py": "what its own workers answered",
+    "run/ray_backend.py": "what the run's own process and its workers put into the cluster for each other",
     "run/sharing.py": "the work that the parent sent to its workers",
     "run/worker.py": "the chunks that the parent sent, and whether an exception survives being sent back",
     "data/pickled_table.py": "opcodes of one archive of fixed sha256, from a list of allowed ones",
@@ -175,6 +179,19 @@ def test_the_table_has_no_circle():
 @pytest.mark.parametrize("path", [p for p in files() if part_of(p) in CORE], ids=name_of)
 def test_the_core_names_neither_torch_nor_ray(path):
     assert not [n for _, n in imports(path) if n.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize("path", files(), ids=name_of)
+def test_clusters_and_object_stores_are_reached_from_one_file_each(path):
+    found = {n.split(".")[0] for _, n in imports(path)} & set(ONLY_IN)
+    assert all(ONLY_IN[library] == name_of(path) for library in found)
+    at_the_top = [n for n in tree_of(path).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert not [n for n in at_the_top if any(library in ast.unparse(n).split() for library in ONLY_IN)]
+
+
+def test_the_files_that_reach_them_still_do():
+    reached = {(n.split(".")[0], name_of(p)) for p in files() for _, n in imports(p)}
+    assert set(ONLY_IN.items()) <= reached
 
 
 def test_only_the_type_annotations_of_the_core_reach_what_they_may_not_import():

@@ -22,7 +22,7 @@ from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records
 from locard.result import AuditResult
-from locard.run.backend import LocalBackend
+from locard.run.choose_backend import choose_backend
 from locard.run.chunks import Grouping
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
@@ -54,7 +54,7 @@ def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
             compute.device,
         )
         grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
-        train_missing(work, jobs, folder, LocalBackend(compute.workers), watch, grouping, stop_after=compute.seconds)
+        train_missing(work, jobs, folder, choose_backend(compute), watch, grouping, stop_after=compute.seconds)
         audited = _observed(prepared, folder, jobs)
         result = assess(audited, _case(prepared, watch))
         result.save(folder.path)

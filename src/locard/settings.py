@@ -16,12 +16,14 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
 )
 
 from locard.errors import SettingsError
 from locard.settings_messages import sentence
+from locard.settings_places import cluster_address, store_place
 from locard.settings_text import DEFAULT_ATTACKS, apply_overrides
 
 
@@ -137,12 +139,16 @@ class TraceSettings(Section):
 class ComputeSettings(Section):
     """Where it runs. Nothing here changes a result, but for rounding where models are trained together (``chunk``)."""
 
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "ray"] = "local"
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     chunk: int | None = Field(None, ge=1, description="models trained together; default: measured before training")
     exact: bool = Field(False, description="train one model at a time, so that no result depends on the grouping")
     device: str = Field("cpu", description="where networks are trained: 'cpu', 'cuda' or 'cuda:0'")
     stop_after: str | None = Field(None, description="a time such as '2h' or '45min' after which training stops")
+    address: str | None = Field(None, description="host:port of a Ray cluster; none: a Ray of its own on this machine")
+    store: str | None = Field(
+        None, description="where models' answers are kept: a shared folder, or s3://bucket/folder"
+    )
 
     @field_validator("device")
     @classmethod
@@ -162,6 +168,17 @@ class ComputeSettings(Section):
     def seconds(self) -> float | None:
         """``stop_after`` in seconds."""
         return None if self.stop_after is None else seconds_of(self.stop_after)
+
+    @field_validator("address")
+    @classmethod
+    def _cluster(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else cluster_address(value, info.data.get("backend", "ray"))
+
+    @field_validator("store")
+    @classmethod
+    def _place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        alone = info.data.get("backend") == "local" and info.data.get("workers") == 1
+        return None if value is None else store_place(value, one_process=alone)
 
 
 class ReleasedSettings(Section):

@@ -66,7 +66,7 @@ def test_a_changed_header_is_damage_even_where_it_still_reads(tmp_path, old):
     data = store.path("key").read_bytes()
     assert old in data
     store.path("key").write_bytes(data.replace(old, old.replace(b"2", b"1").replace(b"g", b"f")))
-    assert fresh(store).missing(["key"])[0] == ["key"]
+    assert fresh(store).verify(["key"])[0] == ["key"]
 
 
 @pytest.mark.parametrize("cut", [0, 4, 8, 100, -1])

@@ -19,7 +19,7 @@ from locard.errors import StoreMismatch
 from locard.files import cannot_write, remove, write_file
 from locard.plan.plan import Plan
 from locard.settings_text import to_toml
-from locard.train.store import Store
+from locard.train.store import Store, open_store
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "safetensors")
 
@@ -74,7 +74,7 @@ class RunFolder:
             self._lock.close()
 
     def begin(self, settings: Mapping[str, Any], plan: Plan, fingerprints: Mapping[str, str], base: Path) -> None:
-        """Write what identifies the run: resolved settings, environment, plan.
+        """Write what identifies the run: resolved settings, environment, plan. Open the store that they name.
 
         Args:
             settings: the resolved tree.
@@ -83,8 +83,9 @@ class RunFolder:
             base: the folder from which the settings' relative paths are looked up (for ``--like``).
 
         Raises:
-            RunStopped: the folder cannot be written.
+            RunStopped: the folder, or the store that ``compute.store`` names, cannot be written.
         """
+        self.store = open_store(self.path / "observations", settings.get("compute", {}).get("store"), base)
         around = environment(settings.get("seed"), fingerprints)
         same = {k: v for k, v in settings.items() if k != "compute"}
         around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()

@@ -30,7 +30,8 @@ def packed(what: Any, name: str, keep: Callable[[Any], Any] | None = None) -> by
     except Exception as wrong:  # whatever the pickling code of a user's class may raise
         raise SettingsError(
             f"target.estimator: {name} that can be sent to worker processes is needed, but pickling it raised "
-            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1, or make it in a function of your own."
+            f"{type(wrong).__name__}: {wrong}. Set compute.workers = 1 (backend 'local'), or make it in a function "
+            f"of your own."
         ) from wrong
     return out
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 
+from locard.errors import RunStopped
 from locard.run.backend import Backend
 from locard.run.chunks import Grouping, plan_chunks
 from locard.run.folder import RunFolder
@@ -35,9 +37,11 @@ def train_missing(
     *,
     stop_after: float | None = None,
 ) -> list[str]:
-    """Train every job whose file is not there or not whole.
+    """Train every job whose file is not there or not whole; afterwards every file is, to the last bit.
 
-    What the recipe's own code warns of is told once, with the number of models, and kept in ``run.json``.
+    A listing, headers and sizes say what is there, so that training starts at once. Checksums are read afterwards,
+    before anything is computed from a file; one that turns out to be damaged is made again. What the recipe's own code
+    warns of is told once, with the number of models, and kept in ``run.json``.
 
     Args:
         work: what a worker does with a chunk.
@@ -53,41 +57,87 @@ def train_missing(
 
     Raises:
         SettingsError: the recipe's own code failed on a model.
-        RunStopped: the disk is full, or workers die again and again; finished models stay.
+        RunStopped: the disk is full, workers die again and again, or what they wrote is not there; finished models
+            stay.
     """
     wanted = {job.key: job for job in jobs}
-    absent, damaged = folder.store.missing(wanted)
-    for message in damaged:
-        watch.warn(message)
-    done = len(jobs) - len(absent)
-    folder.timings["models"] = {"total": len(jobs), "reused": done, "trained": len(absent)}
-    if not absent:
-        return []
-    watch.progress("training models", done, len(jobs))
-    begun = time.monotonic()
-    chunks, chosen = plan_chunks(list(wanted.values()), absent, work, grouping or Grouping(), folder.path)
-    folder.timings["chunks"] = {"count": len(chunks), **chosen}
-    left, finished = set(absent), []
-    results = backend.map(work, chunks)
-    for chunk in results:
-        finished += [job for job in chunk if job.key in left]
-        left -= {job.key for job in chunk}
-        watch.progress("training models", len(jobs) - len(left), len(jobs))
-        if left and stop_after is not None and time.monotonic() - begun > stop_after:
+    clock, left = _Clock(stop_after), set[str]()
+    finished: list[JobDone] = []
+    todo = _told(folder.store.missing(wanted), watch)
+    while True:
+        left = set(todo)
+        if todo:
+            watch.progress("training models", len(jobs) - len(left), len(jobs))
+            for job in _trained(work, list(wanted.values()), todo, folder, backend, grouping or Grouping(), clock):
+                finished.append(job)
+                left.discard(job.key)
+                watch.progress("training models", len(jobs) - len(left), len(jobs))
+        done = {job.key for job in finished}
+        todo = [key for key in _told(folder.store.verify(wanted), watch) if key not in left]
+        if done.intersection(todo):
+            raise _lost(folder, len(done.intersection(todo)), len(done))
+        if not todo:
             break
-    if isinstance(results, Generator):
-        results.close()
+    reused = len(jobs) - len(done) - len(left)
+    folder.timings["models"] = {"total": len(jobs), "reused": reused, "trained": len(done)}
     _note(finished, folder, watch)
-    return [key for key in absent if key in left]
+    return [key for key in wanted if key in left]
+
+
+class _Clock:
+    """How much of the time for training is left."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def over(self) -> bool:
+        return self._end is not None and time.monotonic() > self._end
+
+
+def _trained(
+    work: Training,
+    wanted: list[Job],
+    todo: list[str],
+    folder: RunFolder,
+    backend: Backend,
+    grouping: Grouping,
+    clock: _Clock,
+) -> Iterator[JobDone]:
+    """The jobs of ``todo`` as they finish, chunk by chunk, until the time is over."""
+    chunks, chosen = plan_chunks(wanted, todo, work, grouping, folder.path)
+    if chosen:
+        folder.timings["chunks"] = {"count": len(chunks), **chosen}
+    waited_for = set(todo)
+    with closing(backend.map(work, chunks)) as results:  # type: ignore[type-var]
+        for chunk in results:
+            yield from (job for job in chunk if job.key in waited_for)
+            if clock.over:
+                return
 
 
 def _note(finished: list[JobDone], folder: RunFolder, watch: Watch) -> None:
     """How long models took, and what their code warned of."""
-    folder.timings["models"]["trained"] = len(finished)
-    if finished:
-        folder.timings["fit_seconds_median"] = round(median(job.fit_seconds for job in finished), 4)
-        folder.timings["predict_seconds_median"] = round(median(job.predict_seconds for job in finished), 4)
+    if not finished:
+        return
+    folder.timings["fit_seconds_median"] = round(median(job.fit_seconds for job in finished), 4)
+    folder.timings["predict_seconds_median"] = round(median(job.predict_seconds for job in finished), 4)
     warned = Counter(message for job in finished for message in job.warned)
     folder.timings["warnings"] = dict(sorted(warned.items()))
     for message, count in sorted(warned.items()):
         watch.warn(f"{count} of {len(finished)} models said: {message}")
+
+
+def _told(found: tuple[list[str], list[str]], watch: Watch) -> list[str]:
+    absent, damaged = found
+    for message in damaged:
+        watch.warn(message)
+    return absent
+
+
+def _lost(folder: RunFolder, lost: int, trained: int) -> RunStopped:
+    return RunStopped(
+        f"Files that stay as they were written are needed, but {lost} of the {trained} models just trained are gone "
+        f"from {folder.store.where}, or damaged. Check that disk, and that every worker writes to this very place (on "
+        f"several machines: compute.store); then run the same command again."
+    )

@@ -54,9 +54,9 @@ def _work(pipe: Connection) -> None:
             if work is None:
                 assert shared is not None  # sent before the first chunk
                 work = shared.open()
-            said, answer = DONE, _packed_result(work(pickle.loads(chunk)))
+            said, answer = DONE, packed_result(work(pickle.loads(chunk)))
         except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is the parent's to handle
-            said, answer = RAISED, _packed_error(raised)
+            said, answer = RAISED, packed_error(raised)
         pipe.send_bytes(said)
         pipe.send_bytes(answer)
         del chunk, answer  # large ones, before the wait for the next
@@ -71,7 +71,12 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _packed_result(result: Any) -> bytes:
+def packed_result(result: Any) -> bytes:
+    """Pickled.
+
+    Raises:
+        SettingsError: it cannot be pickled.
+    """
     import cloudpickle
 
     try:
@@ -79,12 +84,13 @@ def _packed_result(result: Any) -> bytes:
     except Exception as wrong:  # whatever the pickling code of a user's class may raise
         raise SettingsError(
             f"Results that can be sent back from worker processes are needed, but pickling a {type(result).__name__} "
-            f"raised {type(wrong).__name__}: {wrong}. Set compute.workers = 1, or return plain values."
+            f"raised {type(wrong).__name__}: {wrong}. Set compute.workers = 1 (backend 'local'), or return plain "
+            f"values."
         ) from wrong
     return packed
 
 
-def _packed_error(raised: BaseException) -> bytes:
+def packed_error(raised: BaseException) -> bytes:
     """The exception with the worker's traceback as a note; where it does not survive the pipe, one that says so."""
     import cloudpickle
 
@@ -98,7 +104,7 @@ def _packed_error(raised: BaseException) -> bytes:
         unsaid = SettingsError(
             f"Exceptions that can be sent back from worker processes are needed, but the work raised {said}, and "
             f"pickling that raised {type(wrong).__name__}: {wrong}. Mend what it complains of; compute.workers = 1 "
-            f"shows it as it is."
+            f"(backend 'local') shows it as it is."
         )
         unsaid.add_note(note)
         packed = cloudpickle.dumps(unsaid)

@@ -1,0 +1,295 @@
+"""``RayBackend``: chunks as tasks on a Ray cluster, one that is there already or one started here for the run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from locard.errors import MissingExtra, RemoteUnavailable, RunStopped, SettingsError
+from locard.run.backend import ATTEMPTS, ONE_THREAD
+from locard.run.probe import Probe, probing
+from locard.run.sharing import packed
+from locard.run.worker import DONE, RAISED, packed_error, packed_result
+
+AHEAD = 2  # chunks handed out for each CPU: one that runs, one that waits for its place
+LOOK = 1.0  # seconds between two looks at the size of the cluster
+ANSWER = 10.0  # seconds for a cluster's head to take a connection
+ENDING = 5.0  # seconds for cancelled tasks to end
+PATIENCE = 600.0  # seconds without any CPU in the cluster: nodes may be starting up
+# Never telemetry; a wrong address is given up after one try, not twenty
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_server_port_wait_time_s": "1",
+}
+LOOPBACK = "127.0.0.2"  # 127.0.0.1 is turned into the machine's outward address by Ray
+
+
+@dataclass(frozen=True)
+class RayBackend:
+    """Tasks on a Ray cluster, one CPU and one thread each.
+
+    - a chunk whose worker or node dies runs again, ``ATTEMPTS`` times in all; no other chunk pays for it
+    - what the work raises comes back as it is, and is not tried again
+    - the work is put into the cluster once, its arrays are in each machine's memory once
+    - a machine that does not see the store, or has other versions or other code, is told by its first chunk
+    - when the results are closed, finished or not, nothing of the run goes on; a Ray that was started for it has ended,
+      a cluster that was there before is left as it was
+    - nothing is reported to anybody: no usage statistics, no dashboard
+
+    Args:
+        workers: CPUs of the Ray that is started on this machine; on a cluster that is there, all of its CPUs are used.
+        address: ``host:port`` of a cluster's head, to be joined from one of its machines; none starts a Ray here. A
+            process that is connected to a cluster already uses that.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+
+    >>> RayBackend(workers=2, address="127.0.0.1:6379")
+    RayBackend(workers=2, address='127.0.0.1:6379')
+    """
+
+    workers: int
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if find_spec("ray") is None:
+            raise MissingExtra("ray", "ray", 'compute.backend = "ray"')
+
+    def map(self, work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
+        """Results as they finish.
+
+        Raises:
+            RemoteUnavailable: no cluster answers at the address.
+            RunStopped: a chunk's worker died ``ATTEMPTS`` times, or Ray cannot be started here.
+            SettingsError: ``work`` cannot be sent to workers, or a machine of the cluster cannot work for this run.
+        """
+        if len(chunks) == 0:
+            return
+        arrays: list[pickle.PickleBuffer] = []
+        head = packed(work, "an estimator", keep=arrays.append)
+        with probing(work) as probe, _connected(self.workers, self.address) as ray:
+            tasks = _Tasks(ray, _parcel(ray, head, arrays, probe), chunks)
+            del arrays
+            try:
+                yield from tasks.results()
+            finally:
+                tasks.cancel()
+
+
+class _Tasks:
+    """The tasks of one map."""
+
+    def __init__(self, ray: Any, parcel: _Parcel, chunks: Sequence[Any]) -> None:
+        self.ray, self.parcel = ray, parcel
+        self.waiting = deque((chunk, 1) for chunk in chunks)
+        self.running: dict[Any, tuple[Any, int]] = {}
+        self.cpus, self.looked, self.empty_since = 0, -LOOK, time.monotonic()
+        self.run = ray.remote(_run).options(
+            num_cpus=1, max_retries=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": ONE_THREAD}
+        )
+
+    def results(self) -> Iterator[Any]:
+        """Results as they finish; what a finished chunk leaves free is handed out before its result is passed on."""
+        answers: list[tuple[bytes, bytes]] = []
+        while True:
+            self._hand_out()
+            for said, answer in answers:
+                result = pickle.loads(answer)
+                if said == RAISED:
+                    raise result
+                yield result
+            if not self.waiting and not self.running:
+                return
+            answers = self._listen()
+
+    def cancel(self) -> None:
+        """End what runs, and wait a little until it has. The latest first, so that none starts in another's place."""
+        left, until = list(reversed(self.running)), time.monotonic() + ENDING
+        while left and time.monotonic() < until:
+            for task in left:
+                self.ray.cancel(task, force=True)
+            _, left = self.ray.wait(left, num_returns=len(left), timeout=1.0)
+
+    def _hand_out(self) -> None:
+        """As many chunks as the cluster, which may grow or shrink, can be busy with; two where it has yet to grow."""
+        now = time.monotonic()
+        if now - self.looked >= LOOK:
+            self.cpus, self.looked = int(self.ray.cluster_resources().get("CPU", 0)), now
+        if self.cpus:
+            self.empty_since = now
+        elif now - self.empty_since > PATIENCE:
+            raise RunStopped(
+                f"compute.address: a machine with a free CPU is needed, but the cluster has had none for "
+                f"{PATIENCE / 60:.0f} minutes. Add machines to it (ray start --address=...), and run the same command "
+                f"again: everything finished so far is kept."
+            )
+        while self.waiting and len(self.running) < AHEAD * max(1, self.cpus):
+            chunk, attempt = self.waiting.popleft()
+            self.running[self.run.remote(self.parcel, packed(chunk, "a job"))] = (chunk, attempt)
+
+    def _listen(self) -> list[tuple[bytes, bytes]]:
+        """Wait a little for tasks to end; those whose worker is lost wait again, in front."""
+        ended, _ = self.ray.wait(list(self.running), num_returns=1, timeout=LOOK)
+        answers = []
+        for task in ended:
+            chunk, attempt = self.running.pop(task)
+            try:
+                answers.append(self.ray.get(task))
+            except self.ray.exceptions.RayTaskError as wrong:  # the work's own errors come as answers
+                raise SettingsError(
+                    f"compute.address: machines on which this version of locard runs are needed, but a worker failed "
+                    f"before the work began ({_last_line(wrong)}). Install the same there as here."
+                ) from wrong
+            except self.ray.exceptions.RayError as lost:
+                if attempt == ATTEMPTS:
+                    raise RunStopped(
+                        f"Workers that live to the end are needed, but one of the jobs left lost theirs {ATTEMPTS} "
+                        f"times (the last one: {type(lost).__name__}; often: out of memory). Use machines with more "
+                        f"memory or start Ray with fewer CPUs on each (--num-cpus), and run the same command again: "
+                        f"everything finished so far is kept."
+                    ) from lost
+                self.waiting.appendleft((chunk, attempt + 1))
+        return answers
+
+
+# -- in the workers ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """Where the work is in the cluster: in a list, so that Ray fetches it when it is asked to, not for every task."""
+
+    name: str
+    content: list[Any]
+
+
+_OPEN: dict[str, Callable[[Any], Any]] = {}  # in a worker: the work by its parcel's name, the latest one
+
+
+def _parcel(ray: Any, head: bytes, arrays: list[pickle.PickleBuffer], probe: Probe | None) -> _Parcel:
+    import numpy as np
+
+    content = ray.put((head, [np.frombuffer(array.raw(), dtype=np.uint8) for array in arrays], probe))
+    return _Parcel(content.hex(), [content])
+
+
+def _run(parcel: _Parcel, chunk: bytes) -> tuple[bytes, bytes]:
+    """One task: what the work gives, or what it raises."""
+    try:
+        return DONE, packed_result(_opened(parcel)(pickle.loads(chunk)))
+    except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is the caller's to handle
+        return RAISED, packed_error(raised)
+
+
+def _opened(parcel: _Parcel) -> Callable[[Any], Any]:
+    """The work, opened once a process. Its arrays are the ones in the machine's shared memory, and read-only."""
+    if parcel.name not in _OPEN:
+        ray = import_module("ray")
+        head, arrays, probe = ray.get(parcel.content[0])
+        try:
+            work: Callable[[Any], Any] = pickle.loads(head, buffers=arrays)
+        except Exception as wrong:  # importing the user's modules runs whatever is in them
+            raise SettingsError(
+                f"target.estimator: an estimator that every machine of the cluster can open is needed, but on "
+                f"{socket.gethostname()} one raised {type(wrong).__name__}: {wrong}. Put its class where it can be "
+                f"imported there."
+            ) from wrong
+        if probe is not None:
+            probe(work)
+        _OPEN.clear()
+        _OPEN[parcel.name] = work
+    return _OPEN[parcel.name]
+
+
+# -- the connection ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connected(workers: int, address: str | None) -> Iterator[Any]:
+    """Ray, connected; afterwards as it was before."""
+    ray: Any = import_module("ray")
+    if ray.is_initialized():
+        found = ray.get_runtime_context().gcs_address
+        if address not in (None, found):
+            raise SettingsError(
+                f"compute.address: this process is connected to the Ray cluster at {found} already, found {address}. "
+                f"Leave the address out to use that one, or call ray.shutdown() first."
+            )
+        yield ray
+        return
+    folder = None
+    with _surroundings():
+        try:
+            if address is None:
+                folder = tempfile.mkdtemp(prefix="locard-ray-", dir="/tmp")  # sockets: a long path does not do
+                _start(ray, workers, folder)
+            else:
+                _join(ray, address)
+            yield ray
+        finally:
+            ray.shutdown(wait_for_processes=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(ray: Any, workers: int, folder: str) -> None:
+    own = {} if os.uname().sysname == "Darwin" else {"_node_ip_address": LOOPBACK}
+    try:
+        ray.init(
+            "local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            _temp_dir=folder, **own,
+        )  # fmt: skip
+    except Exception as wrong:  # its many processes fail in many ways
+        raise RunStopped(
+            f"A Ray of its own is needed on this machine, but starting it failed ({type(wrong).__name__}: "
+            f'{_last_line(wrong)}). Mend that, or set compute.backend = "local", which needs none.'
+        ) from wrong
+
+
+def _join(ray: Any, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except Exception as wrong:  # a wrong host, a closed port, another service, another version of Ray or Python
+        raise RemoteUnavailable(
+            f"compute.address: a Ray cluster is needed at {address}, but joining it failed ({type(wrong).__name__}: "
+            f"{_last_line(wrong)}). Start one (ray start --head), run this command on one of its machines, with the "
+            f"versions of Python and Ray that the cluster has, and give the address that ray start prints."
+        ) from wrong
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """Environment variables that a Ray started here is to find, and the handler that it replaces, put back."""
+    before = {name: os.environ.get(name) for name in (*QUIET, "RAY_AUTH_MODE")}
+    here = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM) if here else None
+    os.environ.update(QUIET)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _last_line(wrong: BaseException) -> str:
+    return (str(wrong).strip().splitlines() or [type(wrong).__name__])[-1]
