@@ -20,7 +20,7 @@ from locard.run.sharing import Shared, packed, share
 from locard.run.worker import BOOT, CHUNK, RAISED, READY, WORK
 
 ATTEMPTS = 3  # a chunk whose worker dies runs this many times in all
-GRACE = 2.0  # seconds for a worker to leave by itself when nothing is left to do
+GRACE = 2.0  # seconds for a worker to leave by itself
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 
@@ -219,7 +219,7 @@ class _Pool:
         Raises:
             RunStopped: the task has cost ``ATTEMPTS`` workers, or as many in a row did not even start.
         """
-        how, task = worker.end(), worker.task
+        how, task = worker.end(GRACE), worker.task
         self.workers.remove(worker)
         if not worker.ready:
             self.stillborn += 1
