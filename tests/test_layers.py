@@ -22,6 +22,7 @@ EVERYONE = {
     "result",
     "errors",
     "check",
+    "fields",
     "seeds",
     "settings",
     "settings_messages",
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "seeds": set(),
     "check": {"errors"},
+    "fields": {"errors", "check"},
     "files": {"errors"},
     "settings_messages": set(),
     "settings_text": {"errors"},
@@ -55,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "assess": EVERYONE | {"data", "plan", "train", "observe", "attacks"},
     "report": EVERYONE,
     "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess"},
+    "screening": EVERYONE | {"data", "plan", "train", "run", "observe", "screen", "prepare", "report"},
     "pipeline": EVERYONE
     | {
         "data",
@@ -72,11 +75,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
-    "cli": EVERYONE | {"pipeline", "prepare", "defences", "report", "data", "budget", "run", "assess"},
+    "cli": EVERYONE | {"pipeline", "prepare", "screening", "defences", "report", "data", "budget", "run", "assess"},
     "__main__": {"cli"},  # python -m locard
     "__init__": {"types", "result", "stats", "data", "observe", "attacks", "train", "pipeline"},
 }
-CORE = ("data", "plan", "observe", "attacks", "stats", "report", "assess", "result", "settings", "types")
+CORE = ("data", "plan", "observe", "screen", "attacks", "stats", "report", "assess", "result", "settings", "types")
 HEAVY = {"torch", "ray", "tensorflow", "jax"}
 ONLY_IN = {"ray": "run/ray_backend.py", "fsspec": "train/object_store.py"}  # and there inside functions
 GLOBAL_RANDOM = {"seed", "rand", "randn", "randint", "random", "normal", "choice", "shuffle", "permutation", "uniform"}

@@ -15,7 +15,7 @@ from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations
 from locard.observe.pool import ReferencePool, Sums, Unit
 from locard.observe.signals import Signal
 from locard.observe.target import Target
-from locard.types import MemberMask
+from locard.types import Logits, MemberMask
 
 T = TypeVar("T")
 
@@ -151,6 +151,11 @@ class References:
         return iter(range(len(self)))
 
     @property
+    def models(self) -> Int64[np.ndarray, "chosen"]:
+        """The numbers that the references in this view have in the pool (a copy)."""
+        return self._models.copy()
+
+    @property
     def records(self) -> int:
         """How many records were observed."""
         return self._pool.observations.records
@@ -159,6 +164,16 @@ class References:
     def queries(self) -> int:
         """How many queries (augmentations) a record has."""
         return self._pool.observations.queries
+
+    @property
+    def classes(self) -> int:
+        """How many classes an answer has."""
+        return self._pool.observations.classes
+
+    @property
+    def probability_floor(self) -> float | None:
+        """Smallest probability where logits are logarithms of probabilities; None for true logits."""
+        return self._pool.observations.probability_floor
 
     @property
     def y(self) -> np.ndarray:
@@ -245,6 +260,10 @@ class References:
         if uses_membership and self._thin is not None:
             return make()
         return self._pool.memo((key, int(self._models[k])), make)
+
+    def logits_of(self, k: int) -> Logits:
+        """``float32[records, queries, classes]`` of reference ``k`` (position in this view), floored, not kept."""
+        return self._pool.observations.logits(int(self._models[k]))
 
     def as_target(self, k: int) -> Target:
         """One reference (position in this view) playing the target."""
