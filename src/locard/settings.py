@@ -50,10 +50,19 @@ class DataSettings(Section):
     population: int | None = Field(2000, ge=0, description="at most this many of the rest are observed as population")
 
 
+NETWORK_KEYS = (
+    *("module", "loss", "optimizer", "learning_rate", "momentum", "weight_decay", "nesterov", "betas", "eps"),
+    *("optimizer_params", "schedule", "schedule_params", "warmup", "batch_size", "epochs", "steps", "drop_last"),
+    *("label_smoothing", "clip_norm", "augment", "patience", "validation", "precision"),
+)
+# keys of [target] that belong to one kind of recipe; the others are for every recipe
+RECIPE_KEYS = {"sklearn": ("estimator",), "torch": NETWORK_KEYS, "module:function": ("answers",)}
+
+
 class TargetSettings(Section):
     """How the audited model is trained."""
 
-    recipe: str = Field("sklearn", description="'sklearn', or a training function 'module:function'")
+    recipe: str = Field("sklearn", description="'sklearn', 'torch', or a training function 'module:function'")
     estimator: str = "sklearn.ensemble.RandomForestClassifier"
     params: dict[str, Any] = Field(default_factory=dict)
     preprocess: Literal["auto", "standardise", "native", "none"] = "auto"
@@ -61,11 +70,49 @@ class TargetSettings(Section):
         "probabilities", description="what a training function's predict(), or a checkpoint's loader, gives"
     )
     models: int = Field(100, gt=1, description="target models of their own, for plan 'out_only'")
+    module: str = Field(
+        "auto", description="a built-in network (auto, logistic, mlp, cnn, resnet) or 'module:function'"
+    )
+    loss: str = "cross_entropy"
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    momentum: float | None = None
+    weight_decay: float | None = None
+    nesterov: bool | None = None
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    optimizer_params: dict[str, Any] = Field(default_factory=dict, description="the optimiser's other settings")
+    schedule: str = "constant"
+    schedule_params: dict[str, Any] = Field(default_factory=dict)
+    warmup: int = 0
+    batch_size: int = 100
+    epochs: int | None = Field(None, description="passes over the records; 10 where steps is not given either")
+    steps: int | None = None
+    drop_last: bool = False
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    augment: tuple[str, ...] = ("identity",)
+    patience: int | None = None
+    validation: float = 0.1
+    precision: Literal["float32", "float64"] = "float32"
+
+    @property
+    def kind(self) -> str:
+        """``module:function`` for the user's own functions, else the recipe's name."""
+        return "module:function" if ":" in self.recipe else self.recipe
+
+    @property
+    def foreign(self) -> dict[str, str]:
+        """Keys that were given and belong to another kind of recipe: key -> that kind."""
+        others = {key: kind for kind, keys in RECIPE_KEYS.items() if kind != self.kind for key in keys}
+        fields = type(self).model_fields
+        return {k: v for k, v in others.items() if getattr(self, k) != fields[k].get_default(call_default_factory=True)}
 
     @model_serializer(mode="wrap")
-    def _without_the_estimator_of_another_recipe(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_keys_of_other_recipes(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         tree: dict[str, Any] = plain(self)
-        return tree if self.recipe == "sklearn" else {k: v for k, v in tree.items() if k != "estimator"}
+        left_out = {k for kind in ("sklearn", "torch") if kind != self.kind for k in RECIPE_KEYS[kind]}
+        return {k: v for k, v in tree.items() if k not in left_out or k in self.foreign}
 
 
 class ReferenceSettings(Section):

@@ -186,7 +186,7 @@ def test_deaths_of_different_jobs_are_not_added_up(tmp_path):
 
 
 def test_a_job_beside_dying_ones_runs_once(tmp_path):
-    """Six deaths beside chunk 0. Planted: ending all workers with the one that died, as a broken pool does, stops the run."""
+    """Six deaths beside chunk 0. Planted: ending all workers with the one that died, as a pool does, stops the run."""
     assert sorted(LocalBackend(workers=2).map(DyingBeside(tmp_path), range(4))) == [0, 1, 2, 3]
     assert len(list(tmp_path.glob("0-*"))) == 1
     assert len(list(tmp_path.iterdir())) == 1 + 3 * 3

@@ -8,9 +8,10 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from locard.errors import SettingsError
-from locard.settings import TargetSettings, make_settings
-from locard.train.choose_recipe import OWN_KEYS, RECIPES, foreign_keys, recipe_given, recipe_of, written_down
+from locard.settings import RECIPE_KEYS, TargetSettings, make_settings
+from locard.train.choose_recipe import RECIPES, recipe_given, recipe_of, written_down
 from locard.train.function_recipe import FunctionRecipe
+from locard.train.neural.recipe import TorchRecipe
 from locard.train.recipe import SklearnRecipe
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -62,9 +63,45 @@ def test_all_problems_are_told_at_once(tmp_path):
 
 
 def test_every_recipe_of_the_table_has_its_keys_and_every_key_is_a_setting():
-    assert set(OWN_KEYS) == {*RECIPES, "module:function"}
-    assert {k for keys in OWN_KEYS.values() for k in keys} <= set(TargetSettings.model_fields)
-    assert foreign_keys(TargetSettings(), "module:function") == []
+    assert set(RECIPE_KEYS) == {*RECIPES, "module:function"}
+    assert {k for keys in RECIPE_KEYS.values() for k in keys} <= set(TargetSettings.model_fields)
+    assert TargetSettings(recipe="mine:train").foreign == {}
+
+
+def test_a_network_from_settings_has_the_optimiser_s_settings_by_torch_s_names(tmp_path):
+    target = TargetSettings(
+        recipe="torch",
+        module="mlp",
+        params={"hidden": [3]},
+        momentum=0.9,
+        optimizer_params={"dampening": 0.1},
+        epochs=4,
+    )
+    recipe = recipe_of(target, tmp_path)
+    assert isinstance(recipe, TorchRecipe)
+    assert recipe.optimizer_params == {"momentum": 0.9, "dampening": 0.1}
+    assert (recipe.module, recipe.params, recipe.passes, recipe.batch_size) == ("mlp", {"hidden": [3]}, 4, 100)
+    again = recipe_of(TargetSettings(**written_down(recipe)), tmp_path)
+    assert again.fingerprint == recipe.fingerprint
+    assert "estimator" not in target.model_dump()
+    assert "epochs" not in TargetSettings().model_dump()
+
+
+def test_keys_of_a_network_are_refused_for_an_estimator(tmp_path):
+    with pytest.raises(
+        SettingsError, match=r"target\.epochs: it belongs to recipe 'torch', found with recipe 'sklearn'"
+    ):
+        recipe_of(TargetSettings(epochs=3), tmp_path)
+
+
+def test_everything_wrong_with_a_network_is_told_at_once(tmp_path):
+    bad = {"module": "mpl", "optimizer": "adma", "schedule": "cosin", "epochs": 0, "augment": ["flop"]}
+    with pytest.raises(SettingsError) as wrong:
+        recipe_of(TargetSettings(recipe="torch", **bad), tmp_path)
+    said = "\n".join(wrong.value.problems)
+    for word in ("mlp", "Adam", "cosine", "target.epochs", "flip"):
+        assert word in said
+    assert len(wrong.value.problems) == 5
 
 
 def test_python_may_give_an_estimator_a_function_or_a_recipe():

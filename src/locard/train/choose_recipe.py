@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from locard.check import Problems, nearest
-from locard.settings import TargetSettings
+from locard.settings import NETWORK_KEYS, TargetSettings
 from locard.train.function_recipe import FunctionRecipe
+from locard.train.neural.recipe import TorchRecipe
 from locard.train.recipe import Recipe, SklearnRecipe
 
 Maker = Callable[[TargetSettings, Path, str], Recipe]
@@ -41,8 +42,19 @@ def _function(target: TargetSettings, base: Path, device: str) -> Recipe:
     )
 
 
-RECIPES: dict[str, Maker] = {"sklearn": _sklearn}  # any other name has a colon: "module:function"
-OWN_KEYS = {"sklearn": ("estimator",), "module:function": ("answers",)}  # the others are for every recipe
+def _torch(target: TargetSettings, base: Path, device: str) -> Recipe:
+    named = {k: getattr(target, k) for k in ("momentum", "weight_decay", "nesterov", "betas", "eps")}
+    own = {k: getattr(target, k) for k in NETWORK_KEYS if k not in (*named, "optimizer_params")}
+    return TorchRecipe(
+        **own,
+        params=target.params,
+        optimizer_params=target.optimizer_params | {k: v for k, v in named.items() if v is not None},
+        preprocess=target.preprocess,
+        folder=str(base.resolve()),
+    )
+
+
+RECIPES: dict[str, Maker] = {"sklearn": _sklearn, "torch": _torch}  # any other name has a colon: "module:function"
 
 
 def recipe_of(target: TargetSettings, base: Path, *, weights: bool = False, device: str = "cpu") -> Recipe:
@@ -60,16 +72,14 @@ def recipe_of(target: TargetSettings, base: Path, *, weights: bool = False, devi
     >>> recipe_of(TargetSettings(params={"n_estimators": 5}), Path()).name
     'RandomForestClassifier(n_estimators=5)'
     """
-    problems = Problems()
-    kind = "module:function" if ":" in target.recipe else target.recipe
+    problems, kind = Problems(), target.kind
     if kind != "module:function" and kind not in RECIPES:
         problems.add(
             f"target.recipe: {', '.join(map(repr, RECIPES))} or 'module:function' is needed, found {kind!r}. "
             f"{nearest(kind, RECIPES)}"
         )
         problems.settle()
-    for key in foreign_keys(target, kind):
-        owner = next(k for k, keys in OWN_KEYS.items() if key in keys)
+    for key, owner in target.foreign.items():
         problems.add(
             f"target.{key}: it belongs to recipe {owner!r}, found with recipe {target.recipe!r}. Leave it out, or set "
             f"target.recipe."
@@ -79,12 +89,6 @@ def recipe_of(target: TargetSettings, base: Path, *, weights: bool = False, devi
         check(recipe, weights=weights)
     problems.settle()
     return recipe
-
-
-def foreign_keys(target: TargetSettings, kind: str) -> list[str]:
-    """Keys that belong to other recipes and were given all the same."""
-    others = [key for k, keys in OWN_KEYS.items() if k != kind for key in keys]
-    return [key for key in others if getattr(target, key) != TargetSettings.model_fields[key].get_default()]
 
 
 def recipe_given(thing: Any, target: Mapping[str, Any], *, weights: bool = False) -> Recipe:
@@ -128,5 +132,9 @@ def written_down(recipe: Recipe) -> dict[str, Any]:
         case FunctionRecipe():
             given = {"params": dict(recipe.params), "preprocess": recipe.preprocess, "answers": recipe.answers}
             return {"recipe": recipe.path, **given}
+        case TorchRecipe():
+            own = {k: getattr(recipe, k) for k in NETWORK_KEYS if hasattr(recipe, k)}
+            own |= {k: v if isinstance(v, str) else v.__qualname__ for k, v in own.items() if k in ("module", "loss")}
+            return {"recipe": "torch", **own, "params": dict(recipe.params), "preprocess": recipe.preprocess}
         case _:
             return {"estimator": recipe.name}

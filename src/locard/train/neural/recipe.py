@@ -86,7 +86,7 @@ class TorchRecipe:
     patience: int | None = None
     validation: float = 0.1
     precision: Literal["float32", "float64"] = "float32"
-    preprocess: Literal["auto", "standardise", "none"] = "auto"
+    preprocess: Literal["auto", "standardise", "native", "none"] = "auto"
     folder: str | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -177,6 +177,8 @@ class TorchRecipe:
         else:
             with problems.gather():
                 schedule(self.schedule, self.schedule_params, Length(records=1, batch=1, epochs=1))
+        if self.preprocess == "native":
+            problems.add("target.preprocess: a network needs numbers: 'auto', 'standardise' or 'none'. Mend it.")
         if not self.augment:
             problems.add("target.augment: at least one form is needed, found none. Write ['identity'].")
         for text in self.augment:
