@@ -57,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "assess": EVERYONE | {"data", "plan", "train", "observe", "attacks"},
     "report": EVERYONE,
     "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess"},
+    "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "screening": EVERYONE | {"data", "plan", "train", "run", "observe", "screen", "prepare", "report"},
     "pipeline": EVERYONE
     | {
@@ -69,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "attacks",
         "assess",
         "prepare",
+        "stopped",
         "defences",
         "budget",
         "report",

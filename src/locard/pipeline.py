@@ -28,6 +28,7 @@ from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
+from locard.stopped import only_finished
 from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job, Training, plan_jobs
@@ -36,31 +37,40 @@ from locard.train.store import StoreReader
 
 def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
     """One audit, from a prepared case to a finished run folder. Run again, it skips what is finished."""
-    records, split, plan = prepared.records, prepared.split, prepared.plan
     with RunFolder(out) as folder:
         tree = prepared.settings.model_dump(mode="json", exclude_none=True)
-        folder.begin(tree, plan, describe(prepared), prepared.base)
-        keep = Keep(**prepared.settings.traces.model_dump())
-        jobs = plan_jobs(prepared.recipe, records, plan, split.population, prepared.seed, keep=keep)
-        compute = prepared.settings.compute
-        work = Training(
-            prepared.recipe,
-            records,
-            split.audited,
-            split.population,
-            folder.store,
-            keep,
-            folder.weights,
-            compute.device,
-        )
-        grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
-        train_missing(work, jobs, folder, choose_backend(compute), watch, grouping, stop_after=compute.seconds)
-        audited = _observed(prepared, folder, jobs)
-        result = assess(audited, _case(prepared, watch))
+        folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
+        finished, jobs = _trained(prepared, folder, watch)
+        result = assess(_observed(finished, folder, jobs), _case(finished, watch))
         result.save(folder.path)
         result.report(folder.path / "report.html")
         folder.end()
     return result
+
+
+def _trained(prepared: Prepared, folder: RunFolder, watch: Watch) -> tuple[Prepared, list[Job]]:
+    """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
+    records, split, compute = prepared.records, prepared.split, prepared.settings.compute
+    keep = Keep(**prepared.settings.traces.model_dump())
+    jobs = plan_jobs(prepared.recipe, records, prepared.plan, split.population, prepared.seed, keep=keep)
+    work = Training(
+        prepared.recipe,
+        records,
+        split.audited,
+        split.population,
+        folder.store,
+        keep=keep,
+        weights=folder.weights,
+        device=compute.device,
+    )
+    grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
+    backend, seconds = choose_backend(compute), compute.seconds
+    left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
+    if not left:
+        return prepared, jobs
+    part, models = only_finished(prepared, [job.model for job in jobs if job.key not in left])
+    watch.warn(part.caveats[-1])
+    return part, [jobs[m] for m in models]
 
 
 def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
@@ -92,7 +102,7 @@ def _case(prepared: Prepared, watch: Watch) -> Case:
         duplicates=prepared.duplicates,
         released=released if prepared.released is not None else None,
         progress=watch.progress,
-        caveats=getattr(prepared.recipe, "caveats", ()),
+        caveats=(*getattr(prepared.recipe, "caveats", ()), *prepared.caveats),
     )
 
 

@@ -43,6 +43,7 @@ class Prepared:
     duplicates: Duplicates | None
     redraw: Callable[[Seed], Plan]
     base: Path
+    caveats: tuple[str, ...] = ()
 
     @property
     def seed(self) -> Seed:

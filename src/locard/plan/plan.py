@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -83,6 +84,22 @@ class Plan:
         """Models that may not serve as references of ``target``: itself and its partner."""
         partner = int(self.partner[target])
         return [target] if partner < 0 else [target, partner]
+
+    def part(self, models: Sequence[int]) -> Plan:
+        """The plan of some of its models, in this order; a partner that is not among them is none."""
+        new = {int(model): place for place, model in enumerate(models)}
+        return Plan(
+            self.design,
+            self.audited,
+            tuple(self.train_index[m] for m in models),
+            tuple(self.role[m] for m in models),
+            np.array([new.get(int(self.partner[m]), -1) for m in models], dtype=np.int64),
+        )
+
+    def whole_pairs(self, models: Sequence[int]) -> list[int]:
+        """Those of the models whose partner is among them too, or who have none."""
+        there = {int(m) for m in models}
+        return sorted(m for m in there if self.partner[m] < 0 or int(self.partner[m]) in there)
 
     @cached_property
     def fingerprint(self) -> str:

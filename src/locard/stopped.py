@@ -1,0 +1,46 @@
+"""A training that was stopped in time (``compute.stop_after``): the audit of what is finished, whole pairs only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from locard.assess.choose import runnable
+from locard.errors import NotEnoughReferences, RunStopped
+from locard.plan.plan import Plan
+from locard.prepare import Prepared
+from locard.seeds import Seed
+
+FEWEST_PAIRS = 4  # below which no interval over pairs exists
+
+
+def only_finished(prepared: Prepared, finished: Sequence[int]) -> tuple[Prepared, list[int]]:
+    """The same case with the models that are there, which the report says, and their numbers.
+
+    Raises:
+        RunStopped: too few for an audit.
+    """
+    whole = prepared.plan
+    models = whole.whole_pairs(finished)
+    again = "Run the same command again, with more time in compute.stop_after or without it: what is finished is kept."
+    plan = whole.part(models)
+    if plan.pairs < FEWEST_PAIRS:
+        raise RunStopped(
+            f"At least {FEWEST_PAIRS} pairs of models are needed for an audit, but only {len(finished)} of "
+            f"{len(whole)} models were trained when the time was over. {again}"
+        )
+    built = [(prepared.chosen.names[label], attack) for label, attack in prepared.chosen.attacks.items()]
+    try:
+        chosen = runnable(built, plan, len(prepared.split.population))
+    except NotEnoughReferences as few:
+        raise RunStopped(f"{few} Only {len(models)} of {len(whole)} models were trained. {again}") from few
+
+    def redraw(at: Seed) -> Plan:
+        return prepared.redraw(at).part(models)
+
+    said = (
+        f"Training was stopped when its time was over (compute.stop_after): {len(models)} of {len(whole)} models are "
+        f"in this result. The same command with more time goes on where it stopped."
+    )
+    part = replace(prepared, plan=plan, chosen=chosen, redraw=redraw, caveats=(*prepared.caveats, said))
+    return part, models
