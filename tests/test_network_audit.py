@@ -25,7 +25,7 @@ NETWORK = {"recipe": "torch", "module": "mlp", "params": {"hidden": [4]}, "epoch
 @pytest.fixture
 def network(tiny):
     def write(**sections):
-        target = {k: None for k in ("estimator",)} | NETWORK | sections.pop("target", {})
+        target = dict.fromkeys(("estimator",)) | NETWORK | sections.pop("target", {})
         return tiny(**{"target": target, "references": {"models": 8}} | sections)
 
     return write
@@ -92,7 +92,7 @@ def test_an_augmentation_list_is_the_query_axis(network, tmp_path):
 
 
 def test_a_network_that_does_not_fit_the_data_is_told_before_training(network, tmp_path, cli):
-    code, out, err = cli("audit", network(target={"module": "cnn"}), "--out", tmp_path / "run")
+    code, out, err = cli("audit", network(target={"module": "cnn", "params": {}}), "--out", tmp_path / "run")
     assert code == 2, out
     assert "cnn needs images" in err
     assert "Traceback" not in err

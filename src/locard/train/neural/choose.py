@@ -14,9 +14,10 @@ import numpy as np
 from locard.errors import SettingsError
 from locard.train.asked import Choice, Room, Run
 from locard.train.neural.data import NetworkData
-from locard.train.neural.many_models import StackTraining, cannot_stack
+from locard.train.neural.many_models import cannot_stack
 from locard.train.neural.objective import check_output
 from locard.train.neural.one_model import length_of, train_one
+from locard.train.neural.stack_training import StackTraining
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
