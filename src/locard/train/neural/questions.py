@@ -13,9 +13,9 @@ from locard.data.records import Records
 from locard.train.asked import Answers, Asked, Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.early import held_out
+from locard.train.neural.many_models import train_many
 from locard.train.neural.objective import check_output, record_losses
 from locard.train.neural.one_model import length_of, train_one
-from locard.train.neural.stack_training import StackTraining
 from locard.train.neural.state import Stack
 from locard.train.recipe import Predictor
 
@@ -71,7 +71,7 @@ def _trained_and_asked(
     start = time.perf_counter()
     notes = _Notes(recipe, data, runs, asked)
     at_epoch = notes if asked.keep.losses or asked.keep.snapshots else None
-    models = StackTraining(recipe, data, runs).run(at_epoch) if together else train_one(recipe, data, runs[0], at_epoch)
+    models = train_many(recipe, data, runs, at_epoch) if together else train_one(recipe, data, runs[0], at_epoch)
     fitted = time.perf_counter()
     places = {"logits": asked.audited, "population": asked.population}
     said = {name: _logits(models, (data.rows(p, q) for q in range(data.variants))) for name, p in places.items()}
