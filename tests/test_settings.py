@@ -193,7 +193,8 @@ def test_a_date_in_the_settings_is_no_crash(tmp_path):
         (DIGITS | {"data": {"source": "d", "estimator": 1}}, "did you mean 'target.estimator'?"),
         (
             DIGITS | {"compute": {"zzzz": 1}},
-            "compute.zzzz: no such key; known keys: backend, workers, chunk, exact, device, stop_after.",
+            "compute.zzzz: no such key; known keys: backend, workers, chunk, exact, device, stop_after, address, "
+            "store.",
         ),
     ],
 )
@@ -233,7 +234,7 @@ def test_unknown_keys_are_told_with_the_nearest_known_one(tree, said):
         (DIGITS | {"measure": {"priors": [0.0]}}, "shares of members between 0 and 1", "[0.0]"),
         (DIGITS | {"measure": {"confidence": 95}}, "a number below 1", "95"),
         (DIGITS | {"compute": {"workers": 0}}, "a number of at least 1", "0"),
-        (DIGITS | {"compute": {"backend": "ray"}}, "'local'", "'ray'"),
+        (DIGITS | {"compute": {"backend": "dask"}}, "'local' or 'ray'", "'dask'"),
         (DIGITS | {"controls": {"blind": "maybe"}}, "true or false", "'maybe'"),
         ({"data": {"source": "d", "groups": "sex"}}, "a list", "'sex'"),
     ],
@@ -304,3 +305,50 @@ def test_no_tree_whatever_is_more_than_a_settings_error(tree):
     except SettingsError as wrong:
         told = wrong.problems
     assert all(p.split(":")[0] and "Value error" not in p for p in told)
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        {"backend": "ray"},
+        {"backend": "ray", "address": "127.0.0.1:6379"},
+        {"backend": "ray", "address": "[::1]:6379", "store": "s3://bucket/run1"},
+        {"store": "/mnt/shared/run 1"},
+        {"store": "shared"},
+        {"store": "file:///mnt/shared"},
+        {"store": "memory://run", "workers": 1},
+    ],
+)
+def test_places_where_it_runs(compute):
+    made = make_settings(DIGITS | {"compute": compute}).compute
+    assert {k: getattr(made, k) for k in compute} == compute
+
+
+@pytest.mark.parametrize(
+    ("compute", "said"),
+    [
+        ({"address": "a:1"}, "compute.address: an address is used by compute.backend = \"ray\" alone, found 'a:1'"),
+        ({"backend": "ray", "address": "auto"}, "compute.address: host:port of a Ray cluster's head is needed"),
+        ({"backend": "ray", "address": "ray://head:10001"}, "found 'ray://head:10001'. Write, for example"),
+        ({"backend": "ray", "address": "head:0"}, "found 'head:0'"),
+        ({"backend": "ray", "address": "head:65536"}, "found 'head:65536'"),
+        ({"backend": "ray", "address": ":6379"}, "found ':6379'"),
+        ({"store": ""}, "compute.store: a folder or a URL without a password is needed, found ''"),
+        ({"store": "file://mnt/shared"}, 'Write, for example, "/mnt/shared/run1", "file:///mnt/shared/run1"'),
+        ({"store": "memory://run", "workers": 2}, "compute.store: a store that all workers see is needed"),
+        ({"store": "memory://run", "workers": 1, "backend": "ray"}, "is in the memory of one process"),
+    ],
+)
+def test_places_that_cannot_be_used_are_told(compute, said):
+    with pytest.raises(SettingsError) as told:
+        make_settings(DIGITS | {"compute": compute})
+    assert said in str(told.value)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated():
+    with pytest.raises(SettingsError, match=r"found 'ftp://me:\*\*\*@host/run'") as told:
+        make_settings(DIGITS | {"compute": {"store": "ftp://me:secret@host/run"}})
+    assert "secret" not in str(told.value)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from locard.errors import SettingsError
+from locard.errors import RunStopped, SettingsError
 from locard.plan.designs import pairs
 from locard.run.backend import LocalBackend
 from locard.run.folder import RunFolder
@@ -16,6 +16,7 @@ from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.train.jobs import Training, plan_jobs
 from locard.train.recipe import SklearnRecipe
+from locard.train.store import Store
 
 
 class Moody(ClassifierMixin, BaseEstimator):
@@ -85,3 +86,46 @@ def test_a_watch_is_silent_unless_told_otherwise(capsys):
     Watch().progress("stage", 1, 2)
     Watch().warn("message")
     assert capsys.readouterr() == ("", "")
+
+
+def flip(path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def test_a_flipped_bit_is_found_before_anything_is_computed_and_made_again_in_the_same_run(records, tmp_path):
+    """Its header and size are right: the start takes it for finished."""
+    recipe, said, told = SklearnRecipe(estimator="sklearn.tree.DecisionTreeClassifier"), [], []
+    with RunFolder(tmp_path) as folder:
+        made, work, _ = jobs_of(records, folder, recipe)
+        train_missing(work, made, folder, LocalBackend(1), Watch())
+        whole = folder.store.path(made[2].key).read_bytes()
+    flip(folder.store.path(made[2].key))
+    with RunFolder(tmp_path) as folder:
+        work = jobs_of(records, folder, recipe)[1]
+        watch = Watch(progress=lambda stage, done, total: told.append((done, total)), warn=said.append)
+        train_missing(work, made, folder, LocalBackend(1), watch)
+        assert folder.timings["models"] == {"total": 6, "reused": 5, "trained": 1}
+    assert folder.store.path(made[2].key).read_bytes() == whole
+    assert said == [
+        f"{made[2].key}.safetensors is damaged; it was moved to {made[2].key}.damaged-1 and will be made again."
+    ]
+    assert told == [(5, 6), (6, 6)]
+
+
+def test_models_that_are_gone_or_damaged_right_after_training_stop_the_run(records, tmp_path):
+    """Workers that write where nobody reads, or a disk that does not keep: training for ever would not help."""
+    recipe = SklearnRecipe(estimator="sklearn.tree.DecisionTreeClassifier")
+    with RunFolder(tmp_path / "run") as folder:
+        made, work, _ = jobs_of(records, folder, recipe)
+        elsewhere = Training(recipe, work.records, work.audited, work.population, Store(tmp_path / "elsewhere"))
+        with pytest.raises(RunStopped, match=r"6 of the 6 models just trained are gone from .*run/observations"):
+            train_missing(elsewhere, made, folder, LocalBackend(1), Watch())
+
+        def forgetful(job):
+            done = work(job)
+            flip(folder.store.path(job.key))
+            return done
+
+        with pytest.raises(RunStopped, match=r"6 of the 6 .* or damaged\. Check that disk"):
+            train_missing(forgetful, made, folder, LocalBackend(1), Watch())

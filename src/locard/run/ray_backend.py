@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import pickle
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,7 +23,7 @@ from typing import Any
 
 from locard.errors import MissingExtra, RemoteUnavailable, RunStopped, SettingsError
 from locard.run.backend import ATTEMPTS, ONE_THREAD
-from locard.run.probe import Probe, probing
+from locard.run.probe import Probe, Storing, probing
 from locard.run.sharing import packed
 from locard.run.worker import DONE, RAISED, packed_error, packed_result
 
@@ -34,6 +37,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_gcs_server_port_wait_time_s": "1",
 }
+CHANGED = ("RAY_AUTH_MODE", "RAY_CLIENT_MODE", "PYTHONBREAKPOINT")  # by Ray, in this process's environment
 LOOPBACK = "127.0.0.2"  # 127.0.0.1 is turned into the machine's outward address by Ray
 
 
@@ -149,20 +153,31 @@ class _Tasks:
             try:
                 answers.append(self.ray.get(task))
             except self.ray.exceptions.RayTaskError as wrong:  # the work's own errors come as answers
+                if isinstance(wrong.cause, self.ray.exceptions.RayError):
+                    self._lost(chunk, attempt, wrong.cause)
+                    continue
                 raise SettingsError(
                     f"compute.address: machines on which this version of locard runs are needed, but a worker failed "
                     f"before the work began ({_last_line(wrong)}). Install the same there as here."
                 ) from wrong
-            except self.ray.exceptions.RayError as lost:
-                if attempt == ATTEMPTS:
-                    raise RunStopped(
-                        f"Workers that live to the end are needed, but one of the jobs left lost theirs {ATTEMPTS} "
-                        f"times (the last one: {type(lost).__name__}; often: out of memory). Use machines with more "
-                        f"memory or start Ray with fewer CPUs on each (--num-cpus), and run the same command again: "
-                        f"everything finished so far is kept."
-                    ) from lost
-                self.waiting.appendleft((chunk, attempt + 1))
+            except self.ray.exceptions.RayError as wrong:
+                self._lost(chunk, attempt, wrong)
         return answers
+
+    def _lost(self, chunk: Any, attempt: int, how: BaseException) -> None:
+        """The worker, its machine or the way to it is lost: the chunk is the next to run again.
+
+        Raises:
+            RunStopped: it has been lost ``ATTEMPTS`` times.
+        """
+        if attempt == ATTEMPTS:
+            raise RunStopped(
+                f"Workers that live to the end are needed, but one of the jobs left lost theirs {ATTEMPTS} times (the "
+                f"last one: {type(how).__name__}; often: out of memory). Use machines with more memory or start Ray "
+                f"with fewer CPUs on each (--num-cpus), and run the same command again: everything finished so far is "
+                f"kept."
+            ) from how
+        self.waiting.appendleft((chunk, attempt + 1))
 
 
 # -- in the workers ----------------------------------------------------------------------------------------------------
@@ -187,31 +202,30 @@ def _parcel(ray: Any, head: bytes, arrays: list[pickle.PickleBuffer], probe: Pro
 
 
 def _run(parcel: _Parcel, chunk: bytes) -> tuple[bytes, bytes]:
-    """One task: what the work gives, or what it raises."""
+    """One task: what the work gives, or what it raises. Not being able to fetch the work is the cluster's failure."""
+    fetched = None if parcel.name in _OPEN else import_module("ray").get(parcel.content[0])
     try:
-        return DONE, packed_result(_opened(parcel)(pickle.loads(chunk)))
+        if fetched is not None:
+            _open(parcel.name, *fetched)
+        return DONE, packed_result(_OPEN[parcel.name](pickle.loads(chunk)))
     except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is the caller's to handle
         return RAISED, packed_error(raised)
 
 
-def _opened(parcel: _Parcel) -> Callable[[Any], Any]:
-    """The work, opened once a process. Its arrays are the ones in the machine's shared memory, and read-only."""
-    if parcel.name not in _OPEN:
-        ray = import_module("ray")
-        head, arrays, probe = ray.get(parcel.content[0])
-        try:
-            work: Callable[[Any], Any] = pickle.loads(head, buffers=arrays)
-        except Exception as wrong:  # importing the user's modules runs whatever is in them
-            raise SettingsError(
-                f"target.estimator: an estimator that every machine of the cluster can open is needed, but on "
-                f"{socket.gethostname()} one raised {type(wrong).__name__}: {wrong}. Put its class where it can be "
-                f"imported there."
-            ) from wrong
-        if probe is not None:
-            probe(work)
-        _OPEN.clear()
-        _OPEN[parcel.name] = work
-    return _OPEN[parcel.name]
+def _open(name: str, head: bytes, arrays: list[Any], probe: Probe | None) -> None:
+    """Once a process. The work's arrays are the ones in the machine's shared memory, and read-only."""
+    try:
+        work: Callable[[Any], Any] = pickle.loads(head, buffers=arrays)
+    except Exception as wrong:  # importing the user's modules runs whatever is in them
+        raise SettingsError(
+            f"target.estimator: an estimator that every machine of the cluster can open is needed, but on "
+            f"{socket.gethostname()} one raised {type(wrong).__name__}: {wrong}. Put its class where it can be "
+            f"imported there."
+        ) from wrong
+    if probe is not None and isinstance(work, Storing):
+        probe(work)
+    _OPEN.clear()
+    _OPEN[name] = work
 
 
 # -- the connection ----------------------------------------------------------------------------------------------------
@@ -231,7 +245,7 @@ def _connected(workers: int, address: str | None) -> Iterator[Any]:
         yield ray
         return
     folder = None
-    with _surroundings():
+    with _surroundings(ray):
         try:
             if address is None:
                 folder = tempfile.mkdtemp(prefix="locard-ray-", dir="/tmp")  # sockets: a long path does not do
@@ -240,7 +254,8 @@ def _connected(workers: int, address: str | None) -> Iterator[Any]:
                 _join(ray, address)
             yield ray
         finally:
-            ray.shutdown(wait_for_processes=True)
+            with redirect_stdout(_Logged()):  # what it has not printed yet
+                ray.shutdown(wait_for_processes=True)
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -272,21 +287,50 @@ def _join(ray: Any, address: str) -> None:
         ) from wrong
 
 
+class _Logged(io.TextIOBase):
+    """Takes what would be printed to Ray's logger, which is silent unless somebody listens."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            logging.getLogger("ray").info(text.rstrip())
+        return len(text)
+
+
+class _Stdout:
+    """Standard output, but Ray's own threads, which print there what they hear from machines, get its logger."""
+
+    def __init__(self, stdout: Any) -> None:
+        self._stdout, self._logged = stdout, _Logged()
+
+    def write(self, text: str) -> int:
+        by_ray = threading.current_thread().name.startswith("ray_")
+        return int((self._logged if by_ray else self._stdout).write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout, name)
+
+
 @contextmanager
-def _surroundings() -> Iterator[None]:
-    """Environment variables that a Ray started here is to find, and the handler that it replaces, put back."""
-    before = {name: os.environ.get(name) for name in (*QUIET, "RAY_AUTH_MODE")}
+def _surroundings(ray: Any) -> Iterator[None]:
+    """What a Ray started here is to find in the environment; afterwards all that it changes is as it was before."""
+    before = {name: os.environ.get(name) for name in (*QUIET, *CHANGED)}
     here = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM) if here else None
+    handler, stdout = signal.getsignal(signal.SIGTERM) if here else None, sys.stdout
     os.environ.update(QUIET)
+    sys.stdout = quiet = _Stdout(stdout)
     try:
         yield
     finally:
+        if sys.stdout is quiet:
+            sys.stdout = stdout
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        with suppress(AttributeError):  # a Ray started here asks for a token; a cluster joined later may know of none
+            ray._raylet.Config.initialize("")
+            ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
         if handler is not None:
             signal.signal(signal.SIGTERM, handler)
 
