@@ -83,7 +83,7 @@ def test_zeros_and_ones_are_a_mask_too():
         (np.array([[0.2, 0.8], [0.5, 0.1]]), "True and False .* found float64"),
         (np.array([[2, 0], [0, 1]]), "True and False"),
         (np.array([["True", "False"], ["False", "True"]]), "True and False"),
-        (np.array([[1, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=bool), "models 0 and 2 hold the same"),
+        (np.array([[1, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=bool), "model 0 and model 2 hold the same"),
     ],
 )
 def test_nonsense_is_refused(mask, said):

@@ -20,6 +20,7 @@ from locard.data.functions import importable, load_function
 from locard.data.records import Records
 from locard.errors import DataError, LocardError, MissingExtra, SettingsError
 from locard.train.answers import AnswerKind, stored_answers
+from locard.train.fingerprint import code_of
 from locard.train.recipe import DEFAULT_FLOOR, floor_of
 from locard.types import Logits
 
@@ -40,7 +41,8 @@ class ReleasedModel:
     """A finished model: what to call it, and records -> class probabilities.
 
     ``classes`` are those of its columns, where it says so; ``answers`` tells probabilities from logits; ``where`` is
-    the setting that messages name; ``floor`` the smallest probability that it can tell from zero.
+    the setting that messages name; ``floor`` the smallest probability that it can tell from zero; ``code`` tells
+    versions of the code behind it apart.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ReleasedModel:
     where: str = RELEASED
     answers: AnswerKind = "probabilities"
     floor: float = DEFAULT_FLOOR
+    code: tuple[str, ...] = ()
 
     def check(self, records: Records, *, some_classes: bool = False) -> None:
         """Refuse a model whose classes are not those of the records.
@@ -213,6 +216,7 @@ def _of_object(model: Any, name: str, how: Opening) -> ReleasedModel:
         kind=f"{type(inner).__module__}.{type(inner).__qualname__}",
         where=how.where,
         floor=floor_of(model),
+        code=tuple(code_of(type(inner))),
     )
 
 
@@ -293,6 +297,7 @@ def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
         raise MissingExtra("onnxruntime", "onnx", "Opening a .onnx file") from absent
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # models share the cores
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as damaged:  # onnxruntime's own errors share no public base class
@@ -307,7 +312,8 @@ def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
                 return np.asarray(answer, dtype=np.float64)
         raise SettingsError(f"{how.where}: {path.name} has no output of probabilities [records, classes].")
 
-    return ReleasedModel(name=path.name, predict=predict, classes=None, where=how.where)
+    code = (f"onnxruntime {onnxruntime.__version__}",)
+    return ReleasedModel(name=path.name, predict=predict, classes=None, where=how.where, code=code)
 
 
 def _onnx_inputs(session: Any, records: Records, where: str) -> dict[str, np.ndarray]:
