@@ -80,7 +80,7 @@ def need_whole_units(member: MemberMask, records: Records, where: str) -> None:
     if torn.any():
         raise SettingsError(
             f"{where}: all rows of a unit must be on one side, but {int(torn.sum())} units are on both "
-            f"(first: {records.unit_names[np.flatnonzero(torn)[0]]!r}). List all their rows or none."
+            f"(first: {records.unit_names[torn].tolist()[0]!r}). List all their rows or none."
         )
 
 

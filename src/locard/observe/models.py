@@ -40,9 +40,9 @@ RELEASED = "released.model"  # the setting that names the model, unless another 
 class ReleasedModel:
     """A finished model: what to call it, and records -> class probabilities.
 
-    ``classes`` are those of its columns, where it says so; ``answers`` tells probabilities from logits; ``where`` is
-    the setting that messages name; ``floor`` the smallest probability that it can tell from zero; ``code`` tells
-    versions of the code behind it apart.
+    ``classes`` are those of its columns, where it says so; ``answers`` is what a function of the user's own is said to
+    give (None: it has ``predict_proba``); ``where`` is the setting that messages name; ``floor`` the smallest
+    probability that it can tell from zero; ``code`` tells versions of the code behind it apart.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ReleasedModel:
     parameters: dict[str, Any] | None = None
     kind: str | None = None
     where: str = RELEASED
-    answers: AnswerKind = "probabilities"
+    answers: AnswerKind | None = None
     floor: float = DEFAULT_FLOOR
     code: tuple[str, ...] = ()
 
@@ -86,8 +86,8 @@ class ReleasedModel:
         """
         answer, columns = self._ask(records), self._columns(records)
         count = len(records.classes)
-        if self.answers == "logits":
-            return stored_answers(answer, len(records), columns, count, kind="logits", where=self.where)[:, None, :]
+        if self.answers is not None:
+            return stored_answers(answer, len(records), columns, count, kind=self.answers, where=self.where)[:, None, :]
         if not (np.isfinite(answer).all() and answer.min(initial=0) >= 0 and answer.max(initial=0) <= 1 + 1e-6):
             raise SettingsError(
                 f"{self.where}: probabilities between 0 and 1 are needed from predict_proba, found others. "
