@@ -56,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "budget": EVERYONE | {"data", "plan", "train", "run"},
     "assess": EVERYONE | {"data", "plan", "train", "observe", "attacks"},
     "report": EVERYONE,
-    "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess"},
+    "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
+    "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "screening": EVERYONE | {"data", "plan", "train", "run", "observe", "screen", "prepare", "report"},
     "pipeline": EVERYONE
@@ -71,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "assess",
         "prepare",
         "stopped",
+        "trained_elsewhere",
         "defences",
         "budget",
         "report",

@@ -17,6 +17,7 @@ from locard.assess.scoring import Audited
 from locard.check import Problems
 from locard.data.records import Records
 from locard.errors import DataError
+from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
 from locard.plan.given import from_mask
@@ -29,10 +30,11 @@ from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
 from locard.stopped import only_finished
-from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_given, written_down
-from locard.train.jobs import Job, Training, plan_jobs
+from locard.train.jobs import Job
+from locard.train.recipe import Recipe
 from locard.train.store import StoreReader
+from locard.trained_elsewhere import checkpoints_given, one_of
 
 
 def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
@@ -50,19 +52,8 @@ def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
 
 def _trained(prepared: Prepared, folder: RunFolder, watch: Watch) -> tuple[Prepared, list[Job]]:
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
-    records, split, compute = prepared.records, prepared.split, prepared.settings.compute
-    keep = Keep(**prepared.settings.traces.model_dump())
-    jobs = plan_jobs(prepared.recipe, records, prepared.plan, split.population, prepared.seed, keep=keep)
-    work = Training(
-        prepared.recipe,
-        records,
-        split.audited,
-        split.population,
-        folder.store,
-        keep=keep,
-        weights=folder.weights,
-        device=compute.device,
-    )
+    compute = prepared.settings.compute
+    work, jobs = prepared.work(folder.store, folder.weights)
     grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
     backend, seconds = choose_backend(compute), compute.seconds
     left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
@@ -91,13 +82,13 @@ def _case(prepared: Prepared, watch: Watch) -> Case:
         split, measure = prepared.split, prepared.settings.measure
         answers = ask(model, member, prepared.records, split.audited, split.population)
         inside = member[split.audited]
-        return assess_released(answers, inside, prepared.chosen.attacks, audited, prepared.recipe, measure)
+        return assess_released(answers, inside, prepared.chosen.attacks, audited, prepared.trains, measure)
 
     return Case(
         settings=prepared.settings,
         chosen=prepared.chosen,
         estimator=prepared.recipe.name,
-        saved_outputs=False,
+        saved_outputs=prepared.trains is None,
         redraw=prepared.redraw,
         duplicates=prepared.duplicates,
         released=released if prepared.released is not None else None,
@@ -113,13 +104,15 @@ def audit_settings(settings: Settings, *, base: Path, out: Path, watch: Watch | 
 
 def audit(
     records: Records,
-    recipe: Any,
+    recipe: Any = None,
     *,
     models: int = 64,
     attacks: Sequence[Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     released: tuple[Any, Sequence[Any]] | None = None,
+    checkpoints: Sequence[Any] | None = None,
+    member: np.ndarray | None = None,
     watch: Watch | None = None,
     **sections: Any,
 ) -> AuditResult:
@@ -133,6 +126,8 @@ def audit(
         seed: the same seed gives the same bytes.
         out: the run folder; without one, nothing is kept but the result.
         released: ``(model, ids of its training records)`` for a model that will really be released.
+        checkpoints: instead of a recipe, models trained elsewhere: files, or objects with ``predict_proba``.
+        member: ``bool[checkpoints, records]``, which record is in which of them.
         watch: who hears of progress and warnings.
         sections: the other settings sections by name: ``data={"pool": 5000}``, ``policy={...}``, ``references={...}``.
 
@@ -152,25 +147,30 @@ def audit(
     (4, 456)
     """
     tree: dict[str, Any] = {"name": "audit", "seed": seed, "data": {"source": "records in memory"}}
-    tree |= {"references": {"models": models}, "target": {}}
+    tree |= {"references": {"models": models} if checkpoints is None else {}, "target": {}}
     if attacks is not None:
         tree["attack"] = [a if isinstance(a, str | Mapping) else as_settings(a) for a in attacks]
     for name, section in sections.items():
         tree[name] = tree.get(name, {}) | dict(section) if isinstance(section, Mapping) else section
     problems = Problems()
+    used: Recipe | Checkpoints | None = None
     with problems.gather():
-        used = recipe_given(recipe, tree["target"], weights=records.weight is not None)
-        tree["target"] |= written_down(used)
+        if one_of(recipe, checkpoints, member):
+            used = recipe_given(recipe, tree["target"], weights=records.weight is not None)
+            tree["target"] |= written_down(used)
     with problems.gather():
         settings = make_settings(tree)
         given = list(settings.attack) if attacks is None else list(attacks)
         built = build_attacks([AttackSettings(**a) if isinstance(a, Mapping) else a for a in given])
+        if checkpoints is not None:
+            settings, used = checkpoints_given(settings, checkpoints, records)
     model = None
     if released is not None:
         with problems.gather():
             model = (load_model(released[0], base=Path()), [str(i) for i in released[1]])
     problems.settle()
-    prepared = prepare_records(settings, records, used, built, released=model)
+    assert used is not None  # else there were problems
+    prepared = prepare_records(settings, records, used, built, released=model, member=member)
     if out is not None:
         return run_audit(prepared, Path(out), watch or Watch())
     with tempfile.TemporaryDirectory(prefix="locard-") as folder:

@@ -14,17 +14,23 @@ from locard.assess.released import member_mask, need_both_sides
 from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.duplicates import Duplicates, near_duplicates
+from locard.data.membership import read_ids
 from locard.data.records import Records
 from locard.data.source import load_source
 from locard.data.split import Split, choose_pool
 from locard.errors import SettingsError
+from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.models import Opening, ReleasedModel, load_model
 from locard.plan.draw import draw_plan
 from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
+from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_of
+from locard.train.jobs import Job, Training, Work, plan_jobs
 from locard.train.recipe import Recipe
+from locard.train.store import Store
+from locard.trained_elsewhere import given_plan, named_in, read_checkpoints, with_checkpoints
 
 FEWEST_UNITS = 20  # audited units below which no design makes sense
 
@@ -36,12 +42,12 @@ class Prepared:
     settings: Settings
     records: Records
     split: Split
-    recipe: Recipe
+    recipe: Recipe | Checkpoints
     plan: Plan
     chosen: Chosen
     released: tuple[ReleasedModel, np.ndarray] | None
     duplicates: Duplicates | None
-    redraw: Callable[[Seed], Plan]
+    redraw: Callable[[Seed], Plan] | None
     base: Path
     caveats: tuple[str, ...] = ()
 
@@ -49,6 +55,30 @@ class Prepared:
     def seed(self) -> Seed:
         """The root of all randomness."""
         return Seed(self.settings.seed)
+
+    @property
+    def trains(self) -> Recipe | None:
+        """The recipe, where models are trained; None where they were trained elsewhere."""
+        return None if isinstance(self.recipe, Checkpoints) else self.recipe
+
+    def probe(self) -> Recipe | tuple[float, float]:
+        """What a prediction of the cost starts from: the recipe, or the seconds of opening and of asking one model."""
+        if not isinstance(self.recipe, Checkpoints):
+            return self.recipe
+        return self.recipe.probe(self.records, np.concatenate([self.split.audited, self.split.population]))
+
+    def work(self, store: Store, weights: Store | None = None) -> tuple[Work, list[Job]]:
+        """What workers do with the jobs, and the jobs."""
+        audited, population = self.split.audited, self.split.population
+        if isinstance(self.recipe, Checkpoints):
+            jobs = self.recipe.jobs(self.records, self.plan.train_index, (audited, population))
+            return Asking(self.recipe, self.records, audited, population, store), jobs
+        keep = Keep(**self.settings.traces.model_dump())
+        jobs = plan_jobs(self.recipe, self.records, self.plan, population, self.seed, keep=keep)
+        device = self.settings.compute.device
+        return Training(
+            self.recipe, self.records, audited, population, store, keep=keep, weights=weights, device=device
+        ), jobs
 
 
 def prepare(settings: Settings, base: Path) -> Prepared:
@@ -60,11 +90,17 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     """
     problems = Problems()
     records: Records | None = None
-    recipe: Recipe | None = None
+    recipe: Recipe | Checkpoints | None = None
+    member: np.ndarray | None = None
     with problems.gather():
         records = load_source(**settings.data.model_dump(exclude={"pool", "population"}), base_dir=base)
     with problems.gather():
-        recipe = recipe_of(settings.target, base, weights=records is not None and records.weight is not None)
+        if named_in(settings.references):
+            recipe, member = read_checkpoints(settings, records, base)
+            settings = with_checkpoints(settings, len(recipe))
+        else:
+            weights = records is not None and records.weight is not None
+            recipe = recipe_of(settings.target, base, weights=weights, device=settings.compute.device)
     with problems.gather():
         check_design(settings)
     built: list[tuple[str, Attack]] = []
@@ -82,27 +118,40 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     assert records is not None  # else there were problems
     assert recipe is not None
     asked = None if released is None else (released, ids)
-    return prepare_records(settings, records, recipe, built, released=asked, base=base)
+    return prepare_records(settings, records, recipe, built, released=asked, member=member, base=base)
 
 
 def prepare_records(
     settings: Settings,
     records: Records,
-    recipe: Recipe,
+    recipe: Recipe | Checkpoints,
     built: list[tuple[str, Attack]],
     *,
     released: tuple[ReleasedModel, list[str]] | None = None,
+    member: np.ndarray | None = None,
     base: Path = Path(),
 ) -> Prepared:
-    """The same from objects in memory; ``base`` is where the settings' relative paths start.
+    """The same from objects in memory.
+
+    Args:
+        settings: the tree.
+        records: the data.
+        recipe: what trains the models, or the models.
+        built: the attacks, by name.
+        released: one more model, with the ids of its training records.
+        member: ``bool[models, records]`` where ``recipe`` is models trained elsewhere.
+        base: where the settings' relative paths start.
 
     Raises:
         SettingsError: everything that is wrong.
         NotEnoughReferences: the headline attack cannot run on this plan.
     """
     check_design(settings)
-    seed = Seed(settings.seed)
-    split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed.child("pool"))
+    if isinstance(recipe, Checkpoints):
+        recipe, split, plan = given_plan(settings, records, recipe, member)
+    else:
+        seed = Seed(settings.seed).child("pool")
+        split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
     audited = records.select(split.audited)
     problems = Problems()
     if audited.n_units < FEWEST_UNITS:
@@ -119,11 +168,13 @@ def prepare_records(
             pair = (released[0], mask)
     problems.settle()
 
-    def redraw(at: Seed) -> Plan:
+    def draw(at: Seed) -> Plan:
         return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
 
-    plan = redraw(seed.child("plan"))
-    _check_classes(plan, records)
+    redraw = None if isinstance(recipe, Checkpoints) else draw
+    if redraw is not None:
+        plan = redraw(Seed(settings.seed).child("plan"))
+        _check_classes(plan, records)
     chosen = runnable(built, plan, len(split.population))
     return Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw, base)
 
@@ -136,6 +187,8 @@ def check_design(settings: Settings) -> None:
     """
     problems = Problems()
     references = settings.references
+    if named_in(references):
+        return
     if references.plan == "pairs" and (references.models < 4 or references.models % 2):
         even = max(4, references.models + references.models % 2)
         problems.add(
@@ -150,24 +203,6 @@ def check_design(settings: Settings) -> None:
     if references.plan == "subsample" and references.models < 2:
         problems.add(f"references.models: at least 2 are needed for plan 'subsample', found {references.models}.")
     problems.settle()
-
-
-def read_ids(path: Path) -> list[str]:
-    """Ids from a text file, one a line; empty lines are passed over.
-
-    Raises:
-        SettingsError: it cannot be read, or is empty.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise SettingsError(
-            f"A text file with one id a line is needed, but {path} cannot be read ({wrong})."
-        ) from wrong
-    ids = [line.strip() for line in lines if line.strip()]
-    if not ids:
-        raise SettingsError(f"A text file with one id a line is needed, but {path} is empty.")
-    return ids
 
 
 def _check_classes(plan: Plan, records: Records) -> None:

@@ -123,6 +123,21 @@ class ReferenceSettings(Section):
     fraction: float = Field(0.5, gt=0, lt=1, description="share of the records in each model, for plan 'subsample'")
     size: int | None = Field(None, gt=1, description="training records a reference, for plan 'out_only'")
     replace: bool = Field(False, description="draw with replacement, for plan 'out_only'")
+    checkpoints: tuple[str, ...] | None = Field(
+        None, description="files of models trained elsewhere: a pattern such as 'models/*.skops', or a list"
+    )
+    members: tuple[str, ...] | None = Field(
+        None,
+        description="who is in which: an array [models, records] (.npz, .npy), or one file of ids a checkpoint",
+    )
+    loader: str | None = Field(None, description="'module:function' that opens a checkpoint, given its path")
+    trust_pickle: bool = Field(False, description="loading a pickle runs whatever code is in it")
+    trust_types: tuple[str, ...] = Field((), description="types in skops files that you know to be safe")
+
+    @field_validator("checkpoints", "members", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 class AttackSettings(BaseModel):

@@ -35,12 +35,17 @@ def only_finished(prepared: Prepared, finished: Sequence[int]) -> tuple[Prepared
     except NotEnoughReferences as few:
         raise RunStopped(f"{few} Only {len(models)} of {len(whole)} models were trained. {again}") from few
 
+    drawn = prepared.redraw
+
     def redraw(at: Seed) -> Plan:
-        return prepared.redraw(at).part(models)
+        assert drawn is not None  # only used where there is one
+        return drawn(at).part(models)
 
     said = (
         f"Training was stopped when its time was over (compute.stop_after): {len(models)} of {len(whole)} models are "
         f"in this result. The same command with more time goes on where it stopped."
     )
-    part = replace(prepared, plan=plan, chosen=chosen, redraw=redraw, caveats=(*prepared.caveats, said))
+    part = replace(
+        prepared, plan=plan, chosen=chosen, redraw=redraw if drawn else None, caveats=(*prepared.caveats, said)
+    )
     return part, models

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from scipy.stats import binom
 
 from locard.data.records import Records
-from locard.data.split import choose_pool
+from locard.data.split import choose_pool, split_given
 from locard.errors import DataError
 from locard.seeds import Seed
 
@@ -107,3 +107,40 @@ def test_a_pool_smaller_than_every_unit_is_refused():
 def test_all_records_may_be_audited():
     split = choose_pool(records(np.arange(10)), 10, seed=Seed(1))
     assert (len(split.audited), len(split.population)) == (10, 0)
+
+
+# -- where models were trained already ---------------------------------------------------------------------------------
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(2, 5), st.integers(8, 40), st.integers(1, 3), st.integers(0, 10**6))
+def test_a_given_mask_decides_what_each_record_can_serve_as_as_in_the_loop(models, units, rows, seed):
+    rng = np.random.default_rng(seed)
+    of = np.repeat(np.arange(units), rows)
+    records = Records(ids=np.arange(len(of)), features=np.zeros((len(of), 1)), labels=np.arange(len(of)) % 2, unit=of)
+    member = (rng.random((models, units)) < rng.random(units))[:, of]
+    held = [member[:, r].sum() for r in range(len(of))]
+    if not any(0 < h < models for h in held):
+        return
+    split = split_given(records, member, seed=Seed(seed))
+    assert split.audited.tolist() == [r for r in range(len(of)) if 0 < held[r] < models]
+    assert split.population.tolist() == [r for r in range(len(of)) if held[r] == 0]
+    few = split_given(records, member, pool=2 * rows if len(split.audited) >= 2 * rows else rows, seed=Seed(seed))
+    assert set(few.audited) <= set(split.audited)
+    assert not set(few.population) & set(split.audited)
+    assert all((of[few.audited] == u).sum() == rows for u in set(of[few.audited]))
+    assert len(split_given(records, member, population=rows, seed=Seed(seed)).population) <= rows
+
+
+@pytest.mark.parametrize(
+    ("member", "pool", "said"),
+    [
+        ([[1, 1, 0], [1, 1, 0]], None, r"some models hold and others do not.* 1 are in no model and 2 in every one"),
+        ([[1, 0, 0], [0, 1, 0]], 3, r"data\.pool: from 1 to 2 records \(in some models, not in all\).* found 3"),
+        ([[1, 0, 0], [0, 1, 0]], 0, r"data\.pool: from 1 to 2"),
+    ],
+)
+def test_what_no_audit_can_be_made_of_is_refused(member, pool, said):
+    records = Records(ids=range(3), features=np.zeros((3, 1)), labels=[0, 1, 0])
+    with pytest.raises(DataError, match=said):
+        split_given(records, np.array(member, dtype=bool), pool, seed=Seed(0))

@@ -83,7 +83,7 @@ def test_zeros_and_ones_are_a_mask_too():
         (np.array([[0.2, 0.8], [0.5, 0.1]]), "True and False .* found float64"),
         (np.array([[2, 0], [0, 1]]), "True and False"),
         (np.array([["True", "False"], ["False", "True"]]), "True and False"),
-        (np.array([[1, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=bool), "models 0 and 2 hold the same"),
+        (np.array([[1, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=bool), "model 0 and model 2 hold the same"),
     ],
 )
 def test_nonsense_is_refused(mask, said):
@@ -95,3 +95,29 @@ def test_nonsense_is_refused(mask, said):
 def test_a_pairing_that_is_none_is_refused(pairs):
     with pytest.raises(DataError, match="each the partner of its partner"):
         from_mask(balanced(4, 30, 2), pairs=np.array(pairs))
+
+
+def test_only_the_audited_records_decide_what_is_a_pair_and_all_of_them_are_trained_on():
+    """Complements on the pool that share other training records are partners all the same."""
+    coins = np.random.default_rng(0).random((3, 50)) < 0.5
+    mask = np.repeat(coins, 2, axis=0)
+    mask[1::2] = ~coins
+    mask[:, 40:] = True  # in every model: not audited
+    audited = np.arange(0, 40)
+    assert from_mask(mask).design == "coin_flips"
+    plan = from_mask(mask, audited=audited)
+    assert (plan.design, plan.partner.tolist()) == ("pairs", [1, 0, 3, 2, 5, 4])
+    assert np.array_equal(plan.member, mask[:, :40])
+    for row, index in zip(mask, plan.train_index, strict=True):
+        assert index.tolist() == np.flatnonzero(row).tolist()
+    with pytest.raises(DataError, match="model 0 holds 10 of 10"):
+        from_mask(mask, audited=np.arange(40, 50))
+
+
+def test_messages_call_the_models_by_their_names():
+    mask = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], dtype=bool)
+    with pytest.raises(DataError, match=r"a\.skops and c\.skops hold the same"):
+        from_mask(mask, names=["a.skops", "b.skops", "c.skops"])
+    mask[1] = mask[2] = True
+    with pytest.raises(DataError, match=r"b\.skops holds 3 of 3 \(and 1 more are like it\)"):
+        from_mask(mask, names=["a.skops", "b.skops", "c.skops"])

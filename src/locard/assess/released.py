@@ -10,6 +10,7 @@ from jaxtyping import Bool
 
 from locard.assess.scoring import Audited, by_unit
 from locard.attacks.protocol import Attack
+from locard.data.membership import mask_of_ids
 from locard.data.records import Records
 from locard.errors import SettingsError
 from locard.observe.models import ReleasedModel
@@ -40,25 +41,9 @@ def member_mask(records: Records, ids: list[str]) -> Bool[np.ndarray, "records"]
     """Which records the released model was trained on, from their ids (as text).
 
     Raises:
-        SettingsError: an id that no record has, a unit on both sides, no members, or no known non-members.
+        SettingsError: an id that no record has, or a unit on both sides.
     """
-    wanted = set(ids)
-    known = [str(i) for i in records.ids.tolist()]
-    stray = sorted(wanted - set(known))
-    if stray:
-        raise SettingsError(
-            f"released.members: ids of the data are needed, but {len(stray)} of {len(wanted)} are unknown "
-            f"(first: {stray[0]!r}). Check data.id, and that the file has one id a line."
-        )
-    member = np.array([k in wanted for k in known])
-    shares = by_unit(member.astype(np.float64), records)
-    mixed = np.flatnonzero((shares > 0) & (shares < 1))
-    if len(mixed):
-        raise SettingsError(
-            f"released.members: all rows of a unit must be on one side, but {len(mixed)} units are on both "
-            f"(first: {records.unit_names[mixed[0]]!r}). List all their rows or none."
-        )
-    return member
+    return mask_of_ids(records, ids, "released.members")
 
 
 def need_both_sides(member: np.ndarray, where: str) -> None:

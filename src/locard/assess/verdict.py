@@ -87,9 +87,8 @@ def next_steps(
             f"{_kind(data)}s (data.pool)."
         )
     if target.pairs < 16:
-        out.append(
-            "With 64 models (32 pairs) intervals are narrower and records can be named: set references.models = 64."
-        )
+        how = ": set references.models = 64." if target.kind == "procedure" else "."
+        out.append(f"With 64 models (32 pairs) intervals are narrower and records can be named{how}")
     twins = data.duplicates is not None and data.duplicates.exact_records + data.duplicates.near_records > 0
     if twins and data.unit is None:
         out.append(

@@ -75,12 +75,14 @@ def predict_cost(
     records: Records,
     split: Split,
     plan: Plan,
-    recipe: Recipe,
+    recipe: Recipe | tuple[float, float],
     *,
     attacks: tuple[str, ...],
     not_run: tuple[str, ...] = (),
 ) -> Cost:
     """Fit the plan's first two models for real, and multiply.
+
+    Where models were trained elsewhere there is no recipe, but the seconds that one takes to open and to ask.
 
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
 
@@ -171,10 +173,14 @@ class _Probe:
     way: str | None = None
 
 
-def _probe(recipe: Recipe, records: Records, split: Split, plan: Plan, settings: Settings) -> _Probe:
+def _probe(
+    recipe: Recipe | tuple[float, float], records: Records, split: Split, plan: Plan, settings: Settings
+) -> _Probe:
     """Median over two real fits; a recipe that trains many models in one program times its own steps."""
     from threadpoolctl import threadpool_limits
 
+    if isinstance(recipe, tuple):
+        return _Probe(fit=recipe[0], predict=recipe[1])
     observed = np.concatenate([split.audited, split.population])
     seed, compute = Seed(settings.seed), settings.compute
     with threadpool_limits(limits=1):

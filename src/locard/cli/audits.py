@@ -12,9 +12,10 @@ import numpy as np
 from locard.budget.cost import Cost, predict_cost
 from locard.check import Problems
 from locard.cli.progress import TerminalProgress
+from locard.data.membership import read_ids
 from locard.errors import DataError, SettingsError
 from locard.pipeline import SavedTarget, audit_saved, audit_settings
-from locard.prepare import prepare, read_ids
+from locard.prepare import prepare
 from locard.result import AuditResult
 from locard.run.folder import read_environment
 from locard.settings import Settings, make_settings, read_settings, read_tree
@@ -85,11 +86,11 @@ def predict(config: Path, sets: Sequence[str]) -> Cost:
     settings: Settings = read_settings(config, sets)
     p = prepare(settings, config.parent)
     return predict_cost(
-        settings,
+        p.settings,
         p.records,
         p.split,
         p.plan,
-        p.recipe,
+        p.probe(),
         attacks=tuple(p.chosen.attacks),
         not_run=tuple(f"{n.name}: {n.reason}" for n in p.chosen.not_run),
     )

@@ -32,7 +32,7 @@ def read_npz(path: str | Path) -> Records:
             cannot be used.
     """
     path = existing(Path(path))
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     problems: list[str] = []
     values: dict[str, Any] = {}
     groups, unused = {}, []
@@ -66,7 +66,12 @@ def read_npz(path: str | Path) -> Records:
         raise DataError(f"{path}: {problem}" for problem in wrong.problems) from wrong
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name.
+
+    Raises:
+        DataError: the file is damaged, or holds Python objects.
+    """
     if not zipfile.is_zipfile(path):
         raise DataError(
             f"{path}: a whole .npz file is needed, found one that is damaged, cut short or of another kind. "

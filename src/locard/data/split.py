@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from locard.data.records import Records
 from locard.errors import DataError
 from locard.seeds import Seed
+from locard.types import MemberMask
 
 MOST_POPULATION = 2000  # records of the population that are observed, and kept out of the pool, by default
 POPULATION_SHARE = 0.2
@@ -71,6 +72,53 @@ def choose_pool(records: Records, pool: int | None = None, population: int | Non
     others = order[taken:][::-1]
     observed = others[: int(np.searchsorted(np.cumsum(sizes[others]), most, side="right"))]
     return Split(_places(records, order[:taken]), _places(records, observed))
+
+
+def split_given(
+    records: Records, member: MemberMask, pool: int | None = None, population: int | None = None, *, seed: Seed
+) -> Split:
+    """The same where models were trained already: what they were trained on decides what a record can serve as.
+
+    - audited: records that some model holds and some does not
+    - population: records that no model holds
+    - neither: records that every model holds, as nothing shows what they look like to a model that has not seen them
+
+    Args:
+        records: all records.
+        member: ``bool[models, records]``, all rows of a unit alike.
+        pool: how many records to audit, drawn at random by unit. Default: all that can be.
+        population: at most so many are observed. Default: 2,000.
+        seed: where the random order comes from.
+
+    Raises:
+        DataError: no record can be audited, or fewer than asked for.
+
+    >>> import numpy as np
+    >>> r = Records(ids=np.arange(4), features=np.zeros((4, 1)), labels=[0, 1] * 2)
+    >>> split_given(r, np.array([[1, 1, 0, 0], [1, 0, 1, 0]], dtype=bool), seed=Seed(7))
+    Split(audited=2, population=1)
+    """
+    count = member.sum(axis=0)
+    usable, never = (count > 0) & (count < len(member)), count == 0
+    if not usable.any():
+        raise DataError(
+            f"references.members: records that some models hold and others do not are needed, found none: "
+            f"{int(never.sum()):,} are in no model and {len(records) - int(never.sum()):,} in every one. Add models."
+        )
+    order, sizes = _random_order(records, seed)
+    by_unit = np.zeros((2, records.n_units), dtype=bool)
+    by_unit[0, records.units[usable]] = by_unit[1, records.units[never]] = True
+    audited, unseen = order[by_unit[0, order]], order[::-1][by_unit[1, order[::-1]]]
+    asked = int(usable.sum()) if pool is None else int(pool)
+    if not sizes[audited[0]] <= asked <= int(usable.sum()):
+        raise DataError(
+            f"data.pool: from {sizes[audited[0]]:,} to {int(usable.sum()):,} records (in some models, not in all) are "
+            f"needed, found {asked:,}. Leave it out to audit all of them."
+        )
+    most = MOST_POPULATION if population is None else int(population)
+    taken = audited[: int(np.searchsorted(np.cumsum(sizes[audited]), asked, side="right"))]
+    observed = unseen[: int(np.searchsorted(np.cumsum(sizes[unseen]), most, side="right"))]
+    return Split(_places(records, taken), _places(records, observed))
 
 
 def _random_order(records: Records, seed: Seed) -> tuple[np.ndarray, np.ndarray]:

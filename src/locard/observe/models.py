@@ -20,6 +20,7 @@ from locard.data.functions import importable, load_function
 from locard.data.records import Records
 from locard.errors import DataError, LocardError, MissingExtra, SettingsError
 from locard.train.answers import AnswerKind, stored_answers
+from locard.train.fingerprint import code_of
 from locard.train.recipe import DEFAULT_FLOOR, floor_of
 from locard.types import Logits
 
@@ -39,8 +40,9 @@ RELEASED = "released.model"  # the setting that names the model, unless another 
 class ReleasedModel:
     """A finished model: what to call it, and records -> class probabilities.
 
-    ``classes`` are those of its columns, where it says so; ``answers`` tells probabilities from logits; ``where`` is
-    the setting that messages name; ``floor`` the smallest probability that it can tell from zero.
+    ``classes`` are those of its columns, where it says so; ``answers`` is what a function of the user's own is said to
+    give (None: it has ``predict_proba``); ``where`` is the setting that messages name; ``floor`` the smallest
+    probability that it can tell from zero; ``code`` tells versions of the code behind it apart.
     """
 
     name: str
@@ -49,8 +51,9 @@ class ReleasedModel:
     parameters: dict[str, Any] | None = None
     kind: str | None = None
     where: str = RELEASED
-    answers: AnswerKind = "probabilities"
+    answers: AnswerKind | None = None
     floor: float = DEFAULT_FLOOR
+    code: tuple[str, ...] = ()
 
     def check(self, records: Records, *, some_classes: bool = False) -> None:
         """Refuse a model whose classes are not those of the records.
@@ -83,8 +86,8 @@ class ReleasedModel:
         """
         answer, columns = self._ask(records), self._columns(records)
         count = len(records.classes)
-        if self.answers == "logits":
-            return stored_answers(answer, len(records), columns, count, kind="logits", where=self.where)[:, None, :]
+        if self.answers is not None:
+            return stored_answers(answer, len(records), columns, count, kind=self.answers, where=self.where)[:, None, :]
         if not (np.isfinite(answer).all() and answer.min(initial=0) >= 0 and answer.max(initial=0) <= 1 + 1e-6):
             raise SettingsError(
                 f"{self.where}: probabilities between 0 and 1 are needed from predict_proba, found others. "
@@ -213,6 +216,7 @@ def _of_object(model: Any, name: str, how: Opening) -> ReleasedModel:
         kind=f"{type(inner).__module__}.{type(inner).__qualname__}",
         where=how.where,
         floor=floor_of(model),
+        code=tuple(code_of(type(inner))),
     )
 
 
@@ -293,6 +297,7 @@ def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
         raise MissingExtra("onnxruntime", "onnx", "Opening a .onnx file") from absent
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # models share the cores
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as damaged:  # onnxruntime's own errors share no public base class
@@ -307,7 +312,8 @@ def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
                 return np.asarray(answer, dtype=np.float64)
         raise SettingsError(f"{how.where}: {path.name} has no output of probabilities [records, classes].")
 
-    return ReleasedModel(name=path.name, predict=predict, classes=None, where=how.where)
+    code = (f"onnxruntime {onnxruntime.__version__}",)
+    return ReleasedModel(name=path.name, predict=predict, classes=None, where=how.where, code=code)
 
 
 def _onnx_inputs(session: Any, records: Records, where: str) -> dict[str, np.ndarray]:

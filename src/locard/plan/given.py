@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from locard.data.membership import true_or_false
 from locard.errors import DataError
 from locard.plan.plan import Plan, Role
 from locard.types import MemberMask
 
 
-def from_mask(member: np.ndarray, *, pairs: np.ndarray | None = None) -> Plan:
+def from_mask(
+    member: np.ndarray,
+    *,
+    pairs: np.ndarray | None = None,
+    audited: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+) -> Plan:
     """A plan for models that were trained elsewhere.
 
-    - exact complements are found and treated as partners, whoever drew them
+    - exact complements (among the audited records) are found and treated as partners, whoever drew them
     - every other mask gets thinned references: a balanced mask tells the target's answer by its counts
     - partners that the user names never serve as references; where they are no exact complements, the rest is thinned
 
     Args:
         member: ``bool[models, records]`` (or zeros and ones).
         pairs: ``int64[models]``, the partner of each model, where the user knows.
+        audited: ``int64[audited]``, places of the audited records among the mask's columns; default: all of them.
+        names: what messages call the models; default: their numbers.
 
     Raises:
         DataError: the mask is not a table of True and False, a row is all or nothing, two models hold the same
@@ -27,45 +38,38 @@ def from_mask(member: np.ndarray, *, pairs: np.ndarray | None = None) -> Plan:
     >>> from_mask(np.array([[True, False, True], [False, True, False]])).design
     'pairs'
     """
-    mask = _true_or_false(np.asarray(member))
-    size = mask.sum(axis=1)
-    if ((size == 0) | (size == mask.shape[1])).any():
-        row = int(np.flatnonzero((size == 0) | (size == mask.shape[1]))[0])
-        raise DataError(
-            f"member: every model needs members and non-members among the records, but model {row} holds "
-            f"{int(size[row])} of {mask.shape[1]}. Leave it out, or add records."
-        )
-    _refuse_twins(mask)
+    whole = true_or_false(np.asarray(member), "member")
+    places = np.arange(whole.shape[1], dtype=np.int64) if audited is None else np.asarray(audited, dtype=np.int64)
+    mask = whole[:, places]
     models = len(mask)
+    called = [f"model {k}" for k in range(models)] if names is None else list(names)
+    size = mask.sum(axis=1)
+    one_sided = np.flatnonzero((size == 0) | (size == mask.shape[1]))
+    if len(one_sided):
+        row, more = int(one_sided[0]), len(one_sided) - 1
+        raise DataError(
+            f"member: every model needs members and non-members among the records, but {called[row]} holds "
+            f"{int(size[row])} of {mask.shape[1]}{f' (and {more} more are like it)' if more else ''}. Leave it out, or "
+            f"add records."
+        )
+    _refuse_twins(mask, called)
     partner = _given(pairs, models) if pairs is not None else _complements(mask)
     exact = (partner >= 0).all() and bool((mask ^ mask[partner]).all())
     design = "pairs" if exact else "coin_flips"
-    audited = np.arange(mask.shape[1], dtype=np.int64)
-    rows = tuple(np.flatnonzero(row).astype(np.int64) for row in mask)
+    rows = tuple(np.flatnonzero(row).astype(np.int64) for row in whole)
     role: Role = "both"
-    return Plan(design, audited, rows, (role,) * models, partner)
+    return Plan(design, places, rows, (role,) * models, partner)
 
 
-def _true_or_false(mask: np.ndarray) -> MemberMask:
-    if mask.ndim != 2 or mask.size == 0:
-        raise DataError(f"member: a mask [models, records] is needed, found shape {mask.shape}. Check what was saved.")
-    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise DataError(
-            f"member: a mask of True and False (or 1 and 0) is needed, found {mask.dtype} with other values. Save a "
-            f"bool array."
-        )
-    return mask.astype(bool)
-
-
-def _refuse_twins(mask: MemberMask) -> None:
+def _refuse_twins(mask: MemberMask, called: Sequence[str]) -> None:
     """Two models with the same training records know each other's answer: neither may be the other's reference."""
     seen: dict[bytes, int] = {}
     for model, row in enumerate(mask):
         twin = seen.setdefault(row.tobytes(), model)
         if twin != model:
             raise DataError(
-                f"member: every model needs training records of its own draw, but models {twin} and {model} hold the "
-                f"same ones, so either would tell the other's answer. Keep one of them."
+                f"member: every model needs training records of its own draw, but {called[twin]} and {called[model]} "
+                f"hold the same ones, so either would tell the other's answer. Keep one of them."
             )
 
 

@@ -16,9 +16,11 @@ GONE = "[redacted]"
 # The text of the tree that a program wrote about the data, and in which a name may stand.
 _PATH = re.compile(
     r"(?<![\w.])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s'\"`,;)]+"
-    r"|[^\s'\"`,;(]+\.(?:csv|tsv|parquet|npz|npy|txt|skops|onnx|pkl|pickle|joblib|toml|json|safetensors)\b"
+    r"|[^\s'\"`,;(]+\.(?:csv|tsv|parquet|npz|npy|txt|skops|onnx|pkl|pickle|joblib|toml|json|safetensors"
+    r"|pt|pth|ckpt|h5|keras|ubj|cbm|bin)\b"
 )
 _LOCATED = {"source", "model", "members", "path", "folder", "out", "file", "observations", "member", "labels", "ids"}
+_LOCATED |= {"checkpoints", "loader"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             out[key] = _settings(value)
         elif isinstance(value, list):
-            out[key] = [_settings(v) if isinstance(v, dict) else v for v in value]
+            texts = [_location(v) if isinstance(v, str) and key in _LOCATED else v for v in value]
+            out[key] = [_settings(v) if isinstance(v, dict) else v for v in texts]
         elif isinstance(value, str) and key in _LOCATED:
             out[key] = _location(value)
         else:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from locard.files import write_file
 from locard.run.memory import available_bytes
 from locard.train.asked import AnswersMany, Room, Run
-from locard.train.jobs import Chunk, Job, Training
+from locard.train.jobs import Chunk, Job, Work
 
 FILE = "chunks.json"
 
@@ -34,7 +34,7 @@ class Grouping:
 
 
 def plan_chunks(
-    wanted: Sequence[Job], absent: Sequence[str], work: Training, grouping: Grouping, folder: Path
+    wanted: Sequence[Job], absent: Sequence[str], work: Work, grouping: Grouping, folder: Path
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """Chunks that make the absent files, and what was chosen, for ``run.json``.
 
@@ -61,7 +61,7 @@ def plan_chunks(
     return [*again, *fresh], chosen
 
 
-def _group(jobs: list[Job], work: Training, grouping: Grouping) -> tuple[list[Chunk], dict[str, Any]]:
+def _group(jobs: list[Job], work: Work, grouping: Grouping) -> tuple[list[Chunk], dict[str, Any]]:
     if not jobs:
         return [], {}
     assert isinstance(work.recipe, AnswersMany)

@@ -13,7 +13,7 @@ from locard.errors import RunStopped
 from locard.run.backend import Backend
 from locard.run.chunks import Grouping, plan_chunks
 from locard.run.folder import RunFolder
-from locard.train.jobs import Job, JobDone, Training
+from locard.train.jobs import Job, JobDone, Work
 
 Progress = Callable[[str, int, int], None]
 Warn = Callable[[str], None]
@@ -28,7 +28,7 @@ class Watch:
 
 
 def train_missing(
-    work: Training,
+    work: Work,
     jobs: list[Job],
     folder: RunFolder,
     backend: Backend,
@@ -67,11 +67,11 @@ def train_missing(
     while True:
         left = set(todo)
         if todo:
-            watch.progress("training models", len(jobs) - len(left), len(jobs))
+            watch.progress(work.stage, len(jobs) - len(left), len(jobs))
             for job in _trained(work, list(wanted.values()), todo, folder, backend, grouping or Grouping(), clock):
                 finished.append(job)
                 left.discard(job.key)
-                watch.progress("training models", len(jobs) - len(left), len(jobs))
+                watch.progress(work.stage, len(jobs) - len(left), len(jobs))
         done = {job.key for job in finished}
         todo = [key for key in _told(folder.store.verify(wanted), watch) if key not in left]
         if done.intersection(todo):
@@ -96,7 +96,7 @@ class _Clock:
 
 
 def _trained(
-    work: Training,
+    work: Work,
     wanted: list[Job],
     todo: list[str],
     folder: RunFolder,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -62,6 +62,34 @@ class JobDone:
     warned: tuple[str, ...] = ()
 
 
+class Work(Protocol):
+    """What workers do with chunks: sent to each of them once.
+
+    ``stage`` is what it is called while it goes on; ``recipe`` what answers; ``device`` where.
+    """
+
+    stage: ClassVar[str]
+
+    @property
+    def recipe(self) -> Any:
+        """What is trained, or was: it has a ``name`` and a ``fingerprint``."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """The data."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where tensors live."""
+        ...
+
+    def __call__(self, chunk: Chunk) -> list[JobDone]:
+        """Answer for every job of the chunk, and store it."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Training:
     """Everything a worker needs, sent to it once: the recipe, the data, what to ask, where to put the answers.
@@ -70,6 +98,7 @@ class Training:
     answer, and what else is kept of them. A file that is there already is left as it is.
     """
 
+    stage: ClassVar[str] = "training models"
     recipe: Recipe
     records: Records
     audited: np.ndarray
