@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import shlex
@@ -297,6 +298,38 @@ def test_every_departure_is_listed() -> None:
     assert listed == departing
 
 
+# screens --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_screens_is_that_of_the_program() -> None:
+    from locard.screen import list_screens
+
+    stated = rows(_guide("screening"), "| screen | reads of the references")
+    known = list_screens()[["name", "reads"]].to_numpy().tolist()
+    assert [[r[0].strip("`"), r[1]] for r in stated] == known
+
+
+def test_settings_of_screens_are_documented_with_their_defaults() -> None:
+    from locard.screen import SCREENS, screen
+
+    text = _guide("screening")
+    for name_ in SCREENS:
+        known = {f.name: getattr(screen(name_), f.name) for f in dataclasses.fields(screen(name_))}  # type: ignore[arg-type]
+        paragraph = text[text.index(f"**{name_}**") :]
+        others = [paragraph.index(f"**{s}**") for s in SCREENS if s != name_ and f"**{s}**" in paragraph]
+        stated = re.findall(r"^\| `(\w+)` \| (none|`[^`]+`) \|", paragraph[: min(others, default=None)], re.MULTILINE)
+        values = {k: None if v == "none" else tomllib.loads(f"v = {v.strip('`')}")["v"] for k, v in stated}
+        assert values == known, name_
+
+
+def test_the_columns_of_a_screening_are_documented() -> None:
+    from locard.screen.screened import Screened
+
+    assert Screened.to_frame.__doc__ is not None
+    for column in ("id", "label", "value", "rank", "selected", "neighbours", "reasons"):
+        assert f"`{column}`" in _guide("screening")
+
+
 # design --------------------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +347,8 @@ def test_every_dependency_has_its_line() -> None:
     assert tested == names(extras["test"])
 
 
-EVERYBODY = {"types", "errors", "check", "seeds", "settings", "settings_text", "files", "result", "stats"}
+EVERYBODY = {"types", "errors", "check", "fields", "seeds", "settings", "settings_text", "settings_screen", "files"}
+EVERYBODY |= {"result", "stats"}
 
 
 def test_the_layer_table_is_kept() -> None:

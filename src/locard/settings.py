@@ -24,6 +24,7 @@ from pydantic import (
 from locard.errors import SettingsError
 from locard.settings_messages import sentence
 from locard.settings_places import cluster_address, store_place
+from locard.settings_screen import ScreenSettings
 from locard.settings_text import DEFAULT_ATTACKS, apply_overrides
 
 
@@ -305,6 +306,7 @@ class Settings(Section):
     target: TargetSettings = Field(default_factory=TargetSettings)
     references: ReferenceSettings = Field(default_factory=ReferenceSettings)
     attack: tuple[AttackSettings, ...] = tuple(AttackSettings(name=n) for n in DEFAULT_ATTACKS)
+    screen: ScreenSettings | None = None
     policy: PolicySettings = Field(default_factory=PolicySettings)
     traces: TraceSettings = Field(default_factory=TraceSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)

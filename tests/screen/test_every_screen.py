@@ -75,6 +75,7 @@ def test_it_gives_one_number_a_candidate_and_a_reason_for_each_selected(name, se
     assert "{" not in "".join(found.reasons)
     assert set(found.selected_ids) == set(found.ids[found.selected])
     assert found.value[found.selected].min() >= found.value[~found.selected].max()
+    assert len(found.to_frame().columns) == 7 + len(found.columns)  # no column hides another
 
 
 @pytest.mark.parametrize("name", SCREENS)

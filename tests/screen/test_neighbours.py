@@ -60,7 +60,7 @@ def test_it_equals_the_loop(evidence, distance, shape, centre, delta):
     e = evidence(**shape)
     found = screen("neighbours", delta=delta, beta=0.4, centre=centre).value(e)
     count, expected = slow_neighbours(e, delta, distance, centred=centre == "classes")
-    assert found.columns["neighbours"].tolist() == count.tolist()
+    assert found.columns["count"].tolist() == count.tolist()
     np.testing.assert_allclose(found.columns["expected"], expected)
     assert (found.value > found.own.bar).tolist() == (expected < 0.4).tolist()
 
@@ -71,7 +71,7 @@ def test_no_candidates_and_no_others(evidence):
     none = replace(e, candidates=type(e.candidates)(e.candidates.records.select([]), _no_records(e)))
     assert screen("neighbours", delta=0.3).value(none).value.shape == (0,)
     alone = screen("neighbours", delta=1.9).value(evidence(records=1))
-    assert alone.columns["neighbours"].tolist() == [0]
+    assert alone.columns["count"].tolist() == [0]
     assert alone.columns["beyond"].tolist() == [2.0]
 
 
@@ -111,7 +111,7 @@ def test_copies_of_a_candidate_in_the_pool_are_its_neighbours(evidence, observed
     y = np.concatenate([e.pool.records.y, e.candidates.records.y[:1], e.candidates.records.y[:1]])
     held = np.concatenate([e.pool.references.member, np.zeros((6, 2), dtype=bool)], axis=1)
     more = replace(e, pool=observed(twice, y, held, name="p"), training_size=e.training_size)
-    before, after = (screen("neighbours", delta=0.01).value(x).columns["neighbours"] for x in (e, more))
+    before, after = (screen("neighbours", delta=0.01).value(x).columns["count"] for x in (e, more))
     assert (after - before).tolist() == [2, 0, 0, 0, 0, 0]
 
 
@@ -123,7 +123,7 @@ def test_rows_of_one_unit_do_not_hide_each_other(evidence, observed):
     member = np.repeat(e.candidates.references.member, 2, axis=1)
     whole = Evidence(candidates=observed(logits, y, member, unit=np.repeat(np.arange(6), 2)), training_size=6)
     single = Evidence(candidates=observed(logits, y, member), training_size=6)
-    near = [screen("neighbours", delta=0.01).value(x).columns["neighbours"] for x in (whole, single)]
+    near = [screen("neighbours", delta=0.01).value(x).columns["count"] for x in (whole, single)]
     assert near[0].tolist() == [0] * 12
     assert near[1].tolist() == [1] * 12
 
@@ -150,7 +150,7 @@ def test_the_scale_of_all_logits_does_not_matter(evidence, observed):
         s = screen("neighbours", centre=centre, share=0.1)
         np.testing.assert_array_equal(s.value(e).value, s.value(shifted(e, observed, scale=4.0)).value)
         other = s.value(shifted(e, observed, scale=3.0))
-        np.testing.assert_array_equal(s.value(e).columns["neighbours"], other.columns["neighbours"])
+        np.testing.assert_array_equal(s.value(e).columns["count"], other.columns["count"])
 
 
 def test_centred_features_do_not_know_the_constant_of_an_answer_and_plain_ones_do(evidence, observed):
@@ -158,7 +158,7 @@ def test_centred_features_do_not_know_the_constant_of_an_answer_and_plain_ones_d
     moved = shifted(e, observed, shift=2.0)
     centred, plain = screen("neighbours", centre="classes", delta=0.2), screen("neighbours", centre="none", delta=0.2)
     np.testing.assert_allclose(centred.value(e).value, centred.value(moved).value, atol=1e-5)
-    assert (plain.value(e).columns["neighbours"] != plain.value(moved).columns["neighbours"]).any()
+    assert (plain.value(e).columns["count"] != plain.value(moved).columns["count"]).any()
 
 
 def test_probabilities_are_centred_and_logits_are_not(evidence, observed):
@@ -192,7 +192,7 @@ def test_raw_features_take_the_place_of_answers(evidence, distance):
     e = evidence(records=10, pool=15)
     found = screen("neighbours", features="raw", delta=0.5).value(e)
     a, b = np.float32(e.candidates.raw), np.float32(e.pool.raw)
-    assert found.columns["neighbours"].tolist() == [sum(distance(x, y) < 0.5 for y in b) for x in a]
+    assert found.columns["count"].tolist() == [sum(distance(x, y) < 0.5 for y in b) for x in a]
     with pytest.raises(DataError, match="raw features are needed for features = 'raw', found none"):
         screen("neighbours", features="raw").value(replace(e, candidates=type(e.candidates)(
             e.candidates.records, e.candidates.references)))  # fmt: skip
@@ -278,11 +278,11 @@ def test_a_pool_of_copies_has_no_delta(evidence, observed):
 def test_the_next_record_orders_those_with_equally_many_neighbours(evidence):
     e = evidence(records=40, pool=60)
     found = screen("neighbours", delta=0.25).value(e)
-    order = np.lexsort((-found.columns["beyond"], found.columns["neighbours"]))
-    few = found.columns["neighbours"] <= 32
+    order = np.lexsort((-found.columns["beyond"], found.columns["count"]))
+    few = found.columns["count"] <= 32
     assert few.all()
     assert (np.diff(found.value[order]) <= 0).all()
-    assert len(np.unique(found.value)) > len(np.unique(found.columns["neighbours"]))
+    assert len(np.unique(found.value)) > len(np.unique(found.columns["count"]))
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_neighbours_shown_are_nearest_first_and_never_the_record_itself(evidence
         assert (np.diff(d) >= 0).all()
     place = int(np.flatnonzero(found.selected)[0])
     nearest = np.sort(found.nearest.distance[0])[0]
-    if found.columns["neighbours"][place] == 0:
+    if found.columns["count"][place] == 0:
         assert nearest == found.columns["beyond"][place]
 
 

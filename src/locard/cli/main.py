@@ -100,6 +100,21 @@ def plan(config: Config, sets: Set = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def screen(
+    config: Config,
+    out: Annotated[Path, typer.Option("--out", help="the run folder (made if needed; finished models are reused)")],
+    sets: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say which records are worth attacking, from reference models alone: the target is never asked."""
+    from locard.cli import screens
+    from locard.report.screen_text import screen_text
+
+    tree = screens.from_config(config, out, sets or [])
+    typer.echo(json.dumps(tree, indent=1, ensure_ascii=False) if as_json else screen_text(tree), nl=as_json)
+
+
+@app.command()
 def report(
     folder: Folder,
     redact: Annotated[bool, typer.Option("--redact", help="leave out all ids, so that it may be published")] = False,
@@ -192,6 +207,6 @@ def run() -> None:
 
 def _interrupted() -> None:
     said = "interrupted"
-    if sys.argv[1:2] in (["audit"], ["demo"]):
+    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"]):
         said += f"; finished models are kept. Resume with: {shlex.join(['locard', *sys.argv[1:]])}"
     print(f"\nlocard: {said}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int64
 
 from locard.data.records import Records
 from locard.data.split import Split
@@ -30,9 +31,7 @@ def draw_plan(settings: ReferenceSettings, records: Records, split: Split, *, se
         case "subsample":
             return subsample(records, audited, models=settings.models, fraction=settings.fraction, seed=seed)
         case "out_only":
-            taken = np.zeros(len(records), dtype=bool)
-            taken[audited] = taken[split.population] = True
-            outside = np.flatnonzero(~taken)
+            outside = reference_records(records, split)
             size = settings.size or min(len(audited) // 2, len(outside))
             return out_only(
                 records,
@@ -44,3 +43,10 @@ def draw_plan(settings: ReferenceSettings, records: Records, split: Split, *, se
                 replace=settings.replace,
                 seed=seed,
             )
+
+
+def reference_records(records: Records, split: Split) -> Int64[np.ndarray, "outside"]:
+    """Places of the records that references of the plan ``out_only`` are drawn from: neither audited nor population."""
+    taken = np.zeros(len(records), dtype=bool)
+    taken[split.audited] = taken[split.population] = True
+    return np.flatnonzero(~taken)

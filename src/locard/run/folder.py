@@ -87,11 +87,11 @@ class RunFolder:
         """
         self.store = open_store(self.path / "observations", settings.get("compute", {}).get("store"), base)
         around = environment(settings.get("seed"), fingerprints)
-        same = {k: v for k, v in settings.items() if k != "compute"}
+        same = {k: v for k, v in settings.items() if k not in ("compute", "screen")}  # no audit depends on them
         around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()
         around["base"] = str(base.resolve())
         if read_environment(self.path).get("identity") != around["identity"]:
-            for stale in ("result.json", "report.html"):
+            for stale in ("result.json", "report.html", "screen.json", "screen.parquet"):
                 remove(self.path / stale)
         write_file(self.path / "settings.toml", to_toml(settings).encode())
         write_file(self.path / "environment.json", _json(around))

@@ -153,7 +153,8 @@ def surprises(
 def measured_effects(seen: Observed) -> Effects:
     """What membership did to each record, where at least one reference holds it and two do not.
 
-    The variance of the error is 1 / IN + 1 / OUT references, plus what not knowing the standard deviation adds.
+    The variance of the error is taken as 1 / IN + 1 / OUT references. That of the standard deviation is left out: it
+    grows with the effect, and would take weight from the records that matter.
     """
     references = seen.references
     inside = references.moments(ScaledLogit(), inside=True)
@@ -165,7 +166,7 @@ def measured_effects(seen: Observed) -> Effects:
     difference = np.where(known[:, None], inside.mean - outside.mean, 0.0)
     size = difference / np.maximum(spread, np.maximum(FLOOR * pooled, 1e-12))
     size = np.clip(size.mean(axis=-1), -CLIP, CLIP)
-    variance = 1.0 / n_in + 1.0 / n_out + size**2 / (2.0 * (n_out - 1))
+    variance = 1.0 / n_in + 1.0 / n_out
     return Effects(size, np.where(known, variance, np.inf))
 
 

@@ -93,7 +93,7 @@ class Neighbours:
         expected = found.count * evidence.ratio
         return Valued(
             neighbour_value(found, delta, evidence.ratio),
-            {"neighbours": found.count, "expected": expected, "beyond": found.beyond},
+            {"count": found.count, "expected": expected, "beyond": found.beyond},
             {
                 "delta": delta,
                 "beta": beta,
@@ -102,7 +102,7 @@ class Neighbours:
                 "pool": len(pool) if evidence.pool is not None else len(pool) - 1,
             },
             own=Above(-evidence.ratio * (allowed(beta, evidence.ratio) + 1)),
-            words="{neighbours} of {pool} reference records are nearer than {delta:.3g}, so {expected:.3g} are "
+            words="{count} of {pool} reference records are nearer than {delta:.3g}, so {expected:.3g} are "
             "expected in the target's training set (few: below {beta:.3g}); the next is at {beyond:.3g}",
             compared=(candidates, pool),
         )
