@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 from pydantic import Field
 
 from locard.assess.scoring import Audited
@@ -185,50 +185,50 @@ def claims_table(
         )
     ordered = [in_order(c, ids) for c in claims]
     tested = np.stack([c.tested for c in ordered])
-    rows = []
-    for calibrated in (False, True):
-        p = np.stack([c.p_cal if calibrated else c.p_raw for c in ordered])
-        smallest = 1 / (1 + max(c.calibration for c in ordered)) if calibrated else 0.0
-        rows += [
-            _row(p, tested, np.asarray(member), np.asarray(pair), at, calibrated, smallest, factor, confidence)
-            for at in cut_offs
-        ]
+    rule = _Pooling(tested, np.asarray(member), np.asarray(pair), factor, confidence)
+    raw, calibrated = np.stack([c.p_raw for c in ordered]), np.stack([c.p_cal for c in ordered])
+    largest = max(c.calibration for c in ordered)
+    rows = [ClaimsAt(p=p, calibrated=False, **rule.row(raw <= p, None)) for p in cut_offs]
+    for p in cut_offs:
+        rows.append(ClaimsAt(p=p, calibrated=True, **rule.row(calibrated <= p, _unresolved(largest, p))))
     return rows
 
 
-def _row(
-    p: Float64[np.ndarray, "targets records"],
-    tested: Bool[np.ndarray, "targets records"],
-    member: Bool[np.ndarray, "targets records"],
-    pair: Int64[np.ndarray, "targets"],
-    cut_off: float,
-    calibrated: bool,
-    smallest: float,
-    factor: float,
-    confidence: float,
-) -> ClaimsAt:
-    claimed = tested & (p <= cut_off)  # NaN is no claim
-    true, false = ((claimed & side).sum(axis=1) for side in (member, ~member))
-    inside, outside = ((tested & side).sum(axis=1) for side in (member, ~member))
+def _unresolved(calibration: int, cut_off: float) -> str | None:
+    """Why no calibrated p-value can be as small as ``cut_off``; None where one can."""
+    if not calibration:
+        return "no calibration records: nothing is calibrated"
+    if 1 / (calibration + 1) > cut_off:
+        return f"not resolvable: with {calibration} calibration records no p-value is below 1/{calibration + 1}"
+    return None
 
-    def share(part: np.ndarray, whole: np.ndarray, what: str) -> Estimate:
-        if smallest > cut_off:
-            least = round(1 / smallest) - 1
-            return Estimate.undefined(
-                f"not resolvable: with {least} calibration records no p-value is below 1/{least + 1}"
-                if least
-                else "no calibration records: nothing is calibrated"
-            )
-        return ratio_over_pairs(part, whole, pair, factor=factor, confidence=confidence, what=what)
 
-    return ClaimsAt(
-        p=cut_off,
-        calibrated=calibrated,
-        selected=int(tested.any(axis=0).sum()),
-        true_claims=int(true.sum()),
-        false_claims=int(false.sum()),
-        abstentions=int((tested & ~claimed).sum()),
-        precision=share(true, true + false, "precision"),
-        recall=share(true, inside, "recall"),
-        realised_fpr=share(false, outside, "realised FPR"),
-    )
+@dataclass(frozen=True, eq=False)
+class _Pooling:
+    """Counts over targets, with the pair as the unit."""
+
+    tested: Bool[np.ndarray, "targets records"]
+    member: Bool[np.ndarray, "targets records"]
+    pair: Int64[np.ndarray, "targets"]
+    factor: float
+    confidence: float
+
+    def row(self, small: Bool[np.ndarray, "targets records"], undefined: str | None) -> dict[str, Any]:
+        """A row's numbers, where ``small`` p-values are claimed."""
+        claimed = self.tested & small
+        true, false = ((claimed & side).sum(axis=1) for side in (self.member, ~self.member))
+        inside, outside = ((self.tested & side).sum(axis=1) for side in (self.member, ~self.member))
+        return {
+            "selected": int(self.tested.any(axis=0).sum()),
+            "true_claims": int(true.sum()),
+            "false_claims": int(false.sum()),
+            "abstentions": int((self.tested & ~claimed).sum()),
+            "precision": self._share(true, true + false, "precision", undefined),
+            "recall": self._share(true, inside, "recall", undefined),
+            "realised_fpr": self._share(false, outside, "realised FPR", undefined),
+        }
+
+    def _share(self, part: np.ndarray, whole: np.ndarray, what: str, undefined: str | None) -> Estimate:
+        if undefined is not None:
+            return Estimate.undefined(undefined)
+        return ratio_over_pairs(part, whole, self.pair, factor=self.factor, confidence=self.confidence, what=what)
