@@ -7,6 +7,7 @@ higher score always means "more likely a member".
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
@@ -126,3 +127,73 @@ class Estimate:
         if self.one_sided:
             return f">= {self.value:.4g}"
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Claims:
+    """What an attacker says of each record of one target: p-values, and a claim ("member") or nothing.
+
+    ``tested & ~claimed`` abstains: it never means "non-member". Columns are float64[records] in the order of ``ids``,
+    NaN where a record was not tested or the column is not available; ``promises`` says for each column, and for
+    "claimed" and "abstained", what it promises and what not.
+
+    Attributes:
+        ids: one id a record, as given.
+        tested: bool[records]; False where the screen left the record out, or references are too few for it.
+        p_rank: by rank among the references; never below 1 / (references + 1).
+        p_tail: by a model of the tail.
+        p_raw: the smoothed p-value of GMIA, with the tail model where no reference stands: not calibrated.
+        p_cal: calibrated on known non-members.
+        p_adjusted: adjusted for how many records were tested.
+        claimed: bool[records].
+        references: int64[records], how many references without the record stand behind its p-value.
+        calibration: how many calibration records there were.
+        promises: column -> words.
+
+    >>> one = np.array([0.04])
+    >>> claims = Claims(ids=np.array(["a"]), tested=one < 1, p_rank=one, p_tail=one, p_raw=one, p_cal=one,
+    ...                 p_adjusted=one, claimed=one < 0.1, references=np.array([24]), calibration=24, promises={})
+    >>> claims, claims.abstained.tolist(), list(claims.columns())[:3]
+    (Claims(1 claimed of 1 tested, 1 records), [False], ['id', 'tested', 'p_rank'])
+    """
+
+    ids: np.ndarray
+    tested: Membership
+    p_rank: Scores
+    p_tail: Scores
+    p_raw: Scores
+    p_cal: Scores
+    p_adjusted: Scores
+    claimed: Membership
+    references: Int64[np.ndarray, "records"]
+    calibration: int
+    promises: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        columns = self.columns()
+        wrong = [k for k, v in columns.items() if v.shape != self.tested.shape or v.ndim != 1]
+        if wrong:
+            raise ValueError(f"Claims need one value for each of {self.tested.shape} records, found others in {wrong}")
+        if (self.claimed & ~self.tested).any():
+            raise ValueError("Claims are made of tested records only, found one that was not tested")
+        for name in ("p_rank", "p_tail", "p_raw", "p_cal", "p_adjusted"):
+            p = columns[name][~np.isnan(columns[name])]
+            if not ((p >= 0) & (p <= 1)).all():
+                raise ValueError(f"{name} needs numbers from 0 to 1 (NaN where there is none), found others")
+
+    @property
+    def abstained(self) -> Membership:
+        """Tested, and nothing is said."""
+        out: Membership = self.tested & ~self.claimed
+        return out
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name, ``id`` first: a table, one row a record."""
+        names = ("tested", "p_rank", "p_tail", "p_raw", "p_cal", "p_adjusted", "claimed", "references")
+        return {"id": self.ids} | {name: getattr(self, name) for name in names}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Claims({int(self.claimed.sum())} claimed of {int(self.tested.sum())} tested, {len(self)} records)"

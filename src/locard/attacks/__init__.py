@@ -27,6 +27,7 @@ ATTACKS: dict[str, str] = {
     "calibrated": "calibrated:Calibrated",
     "sablayrolles": "calibrated:sablayrolles",
     "instance_vector": "instance_vector:InstanceVector",
+    "gmia": "gmia:GMIA",
 }
 
 

@@ -72,16 +72,9 @@ class StudentT:
 
     def log_tail(self, values: np.ndarray) -> np.ndarray:
         """Logarithm of the upper tail; where the beta function underflows, by its leading term."""
-        from scipy.special import betainc, betaln
+        from locard.stats.tails import log_student_tail
 
-        t = (values - self.centre) / np.sqrt(self.scale2)
-        a = self.shape
-        x = 2 * a / (2 * a + t * t)
-        beyond = 0.5 * betainc(a, 0.5, x)  # probability beyond |t| on one side
-        tiny = beyond < 1e-290
-        leading = np.log(0.5) + a * np.log(x) - np.log(a) - betaln(a, 0.5)
-        upper = np.where(tiny, leading, np.log(np.where(tiny, 1.0, beyond)))
-        return np.where(t > 0, upper, np.log1p(-beyond))
+        return log_student_tail((values - self.centre) / np.sqrt(self.scale2), 2 * self.shape)
 
 
 def pooled_variance(side: Moments) -> np.ndarray:

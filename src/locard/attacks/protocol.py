@@ -143,14 +143,7 @@ def checked(score: Score) -> Score:
         rng: np.random.Generator | None = None,
     ) -> Scores:
         name = type(self).__name__
-        if not target.access.allows(self.access):
-            raise AccessDenied(
-                f"{name} needs {self.access.words}, but this target gives {target.access.words}. Choose an attack for "
-                f"that access, or audit with more."
-            )
-        target = target.labelled(records.y)
-        references = References.empty(len(records)) if references is None else references.labelled(records.y)
-        population = population if population is None else population.labelled()
+        target, references, population = bound(self, target, records, references, population)
         _enough(name, self.needs, records, references, population)
         scores = score(self, target, records, references, population=population, rng=rng)
         if scores.shape != (len(records),) or np.isnan(scores).any():
@@ -161,6 +154,28 @@ def checked(score: Score) -> Score:
         return scores
 
     return cast(Score, run)
+
+
+def bound(
+    attack: Attack,
+    target: Target,
+    records: Records,
+    references: References | None,
+    population: Population | None,
+) -> tuple[Target, References, Population | None]:
+    """Target, references and population with the labels of their records, once the access was found to be enough.
+
+    Raises:
+        AccessDenied: the target gives less than the attack's ``access``.
+        DataError: target, references and records do not belong together.
+    """
+    if not target.access.allows(attack.access):
+        raise AccessDenied(
+            f"{type(attack).__name__} needs {attack.access.words}, but this target gives {target.access.words}. Choose "
+            f"an attack for that access, or audit with more."
+        )
+    references = References.empty(len(records)) if references is None else references.labelled(records.y)
+    return target.labelled(records.y), references, population if population is None else population.labelled()
 
 
 def _enough(name: str, needs: Needs, records: Records, references: References, population: Population | None) -> None:

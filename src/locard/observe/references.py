@@ -143,6 +143,20 @@ class References:
                 keep[k] |= chosen
         return References(self._pool, self._models, thin=keep, pairs=self.pairs)
 
+    def restricted(self, usable: Bool[np.ndarray, "models records"]) -> References:
+        """A view that uses reference k (position in this view) for record r only where ``usable[k, r]``.
+
+        Raises:
+            DataError: a mask of another shape.
+        """
+        mask = np.asarray(usable, dtype=np.bool_)
+        if mask.shape != (len(self), self.records):
+            raise DataError(
+                f"usable: a mask [{len(self)} references, {self.records} records] is needed, found {mask.shape}."
+            )
+        keep = mask if self._thin is None else mask & self._thin
+        return References(self._pool, self._models, thin=keep, pairs=self.pairs)
+
     def __len__(self) -> int:
         return len(self._models)
 

@@ -278,6 +278,27 @@ class ModifiedEntropy:
 
 
 @dataclass(frozen=True)
+class OverQueries:
+    """The mean of a scalar signal over a record's queries: ``float64[records, 1]``, one number a record.
+
+    >>> OverQueries(Correct()).of(np.array([[1.0, 0.0, 1.0, 1.0]])).tolist()
+    [[0.75]]
+    """
+
+    source: Signal
+    access: ClassVar[Access] = Access.PROBABILITIES
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """The mean over queries, with its axis kept."""
+        out: np.ndarray = values.mean(axis=-1, keepdims=True)
+        return out
+
+    def __call__(self, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """``float64[records, 1]``."""
+        return self.of(self.source(logits, y))
+
+
+@dataclass(frozen=True)
 class Posteriors:
     """All class probabilities: the one signal that is a vector."""
 

@@ -7,13 +7,35 @@
 - ``contrasts``, ``verdicts``, ``power``: per-record tests, grades, and what a design can name
 - ``groups``, ``compare``, ``policy``: per group, attack against attack, pass or fail
 - ``epsilon``, ``permutation``, ``multiplicity``: a lower bound on epsilon, redrawn plans, adjusted p-values
+- ``pvalues``, ``tails``, ``combine``: one record against references that did not see it; many queries in one p-value
+- ``calibration``, ``fdr``, ``uniformity``: p-values that hold on known non-members, claims, and checks of both
+- ``ratios``: precision, recall and realised FPR over targets
 """
 
+from locard.stats.calibration import (
+    calibration_needed,
+    finest_bin,
+    fpr_given_calibration,
+    guarantee,
+    p_by_category,
+    p_calibrated,
+    selected_alike,
+    sure_calibration_rank,
+)
+from locard.stats.combine import (
+    Combined,
+    combined_by_permutation,
+    half_swapped,
+    kost,
+    query_correlation,
+    twice_the_mean,
+)
 from locard.stats.compare import Comparison, compare_all, paired_difference
 from locard.stats.contrasts import competition_threshold, p_hit, signed_rank, twin_competition, wins
 from locard.stats.curves import Roc, auc, auc_many, balanced_accuracy, log_grid, precision, roc
 from locard.stats.epsilon import epsilon_lower_bound, log_e_process
 from locard.stats.estimates import Measurement, measure
+from locard.stats.fdr import adjusted, calibration_to_claim, fewest_claims, merged
 from locard.stats.groups import group_estimates
 from locard.stats.intervals import (
     assumption_free_upper,
@@ -38,6 +60,7 @@ from locard.stats.policy import (
     pairs_to_settle,
 )
 from locard.stats.power import audited_for, nameable_rate, smallest_nameable
+from locard.stats.pvalues import p_pchip, p_rank, p_rank_randomised, p_tail, with_tail_model
 from locard.stats.rates import (
     Resolution,
     box_ranks,
@@ -48,12 +71,16 @@ from locard.stats.rates import (
     resolution,
     tpr_at_fpr,
 )
+from locard.stats.ratios import ratio_over_pairs
 from locard.stats.sorting import SortedScores, conformal_rank, sort_scores
 from locard.stats.summaries import TargetSummary, summarise
+from locard.stats.tails import log_predictive_tail, log_student_tail
+from locard.stats.uniformity import RateCheck, check_rate, hits_law, hits_range, same_law
 from locard.stats.verdicts import Dependence, Grade, Grades, fcr_intervals, grade
 
 __all__ = [
     "AttackEvidence",
+    "Combined",
     "Comparison",
     "Dependence",
     "ExposedLimit",
@@ -63,10 +90,12 @@ __all__ = [
     "LimitCheck",
     "LimitOutcome",
     "Measurement",
+    "RateCheck",
     "Resolution",
     "Roc",
     "SortedScores",
     "TargetSummary",
+    "adjusted",
     "assumption_free_upper",
     "auc",
     "auc_many",
@@ -77,42 +106,70 @@ __all__ = [
     "benjamini_hochberg",
     "benjamini_yekutieli",
     "box_ranks",
+    "calibration_needed",
+    "calibration_to_claim",
+    "check_rate",
     "clopper_pearson",
+    "combined_by_permutation",
     "compare_all",
     "competition_threshold",
     "conformal_rank",
     "conformal_threshold",
     "epsilon_lower_bound",
     "fcr_intervals",
+    "fewest_claims",
+    "finest_bin",
+    "fpr_given_calibration",
     "gate",
     "grade",
     "group_estimates",
+    "guarantee",
+    "half_swapped",
+    "hits_law",
+    "hits_range",
     "holm",
     "holm_rejections",
+    "kost",
     "log_e_process",
     "log_grid",
+    "log_predictive_tail",
+    "log_student_tail",
     "max_interval",
     "measure",
+    "merged",
     "nameable_rate",
     "needed_non_members",
     "one_target_box",
+    "p_by_category",
+    "p_calibrated",
     "p_hit",
+    "p_pchip",
+    "p_rank",
+    "p_rank_randomised",
+    "p_tail",
     "paid_confidence",
     "pair_means",
     "paired_difference",
     "pairs_to_settle",
     "permutation_p",
     "precision",
+    "query_correlation",
+    "ratio_over_pairs",
     "realised_fpr",
     "resolution",
     "roc",
+    "same_law",
+    "selected_alike",
     "signed_rank",
     "smallest_nameable",
     "sort_scores",
     "summarise",
+    "sure_calibration_rank",
     "t_over_pairs",
     "tpr_at_fpr",
     "tpr_estimate",
+    "twice_the_mean",
     "twin_competition",
     "wins",
+    "with_tail_model",
 ]

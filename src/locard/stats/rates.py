@@ -78,10 +78,19 @@ def box_ranks(
     tail = check_level("alpha", alpha) / (2 if all_members_audited else 4)
     check_level("fpr", fpr)
     # BetaCDF(fpr; k, n + 1 - k) is the chance of at least k among n: both ends are binomial quantiles.
-    low = _quantile(tail, non_members, fpr)
-    low += int(bdtr(low, non_members, fpr) <= tail)
-    high = _quantile(1 - tail, non_members, fpr) + 1
-    return low, high
+    return sure_rank(non_members, fpr, tail), _quantile(1 - tail, non_members, fpr) + 1
+
+
+def sure_rank(non_members: int, fpr: float, tail: float) -> int:
+    """Largest k whose true FPR, above the k-th largest of the non-members, is below ``fpr`` with chance 1 - ``tail``.
+
+    0: no rank is sure enough.
+
+    >>> sure_rank(1_000, 0.01, 0.05), sure_rank(298, 0.01, 0.05)
+    (5, 0)
+    """
+    k = _quantile(tail, non_members, fpr)
+    return k + int(bdtr(k, non_members, fpr) <= tail)
 
 
 def _quantile(chance: float, trials: int, rate: float) -> int:
