@@ -63,6 +63,7 @@ WRONG = {
     "a pool too large": ({"data": {"pool": 1000}}, "data.pool"),
     "a pool too small": ({"data": {"pool": 12}}, "at least 20 audited units are needed, found 12"),
     "a released model without file": ({"released": {"model": "m.skops", "members": "ids.txt"}}, "does not exist"),
+    "a parameter value out of range": ({"target": {"params": {"max_depth": "deep"}}}, "Got 'deep' instead"),
     "a wrong policy": ({"policy": {"max_tpr": {"1.5": 0.1}}}, "rates between 0 and 1"),
 }
 
