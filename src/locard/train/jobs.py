@@ -184,8 +184,8 @@ def explained(which: str, records: int) -> Iterator[list[warnings.WarningMessage
     except (Exception, SystemExit) as wrong:
         raise SettingsError(
             f"target: training code that runs and answers is needed, but {which} ({records:,} training records) raised "
-            f"{type(wrong).__name__}: {_first_line(wrong)} ({_place(wrong)}). Mend target.params, the estimator or the data, and "
-            f"run the same command again."
+            f"{type(wrong).__name__}: {_first_line(wrong)} ({_place(wrong)}). Mend target.params, the "
+            f"estimator or the data, and run the same command again."
         ) from wrong
 
 
