@@ -24,7 +24,7 @@ from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
 from locard.train.choose_recipe import recipe_of
-from locard.train.recipe import Recipe
+from locard.train.recipe import Recipe, SklearnRecipe
 
 FEWEST_UNITS = 20  # audited units below which no design makes sense
 
