@@ -269,6 +269,23 @@ def test_a_plan_that_leaves_a_model_one_class_is_refused_first(quick):
         locard.audit(r, TREE, models=4, attacks=["loss"], **quick)
 
 
+def test_weights_that_leave_a_model_one_class_are_refused_first(records, quick):
+    r = records(80)
+    for weight in (np.zeros(80), (r.y == 0).astype(float)):
+        weighted = Records(ids=r.ids, features=r.features, labels=r.labels, weight=weight)
+        with pytest.raises(SettingsError, match=r"records of a weight above 0, of [01] class"):
+            locard.audit(weighted, TREE, models=4, attacks=["loss"], **quick)
+
+
+def test_missing_values_that_the_estimator_does_not_take_are_refused_first(records, quick):
+    r = records(80)
+    gone = np.where(np.arange(r.features.size).reshape(r.features.shape) == 5, np.nan, r.features)
+    with pytest.raises(SettingsError, match=r"1 values of the features are NaN, but sklearn.*GaussianNB takes none"):
+        locard.audit(
+            Records(ids=r.ids, features=gone, labels=r.labels), GaussianNB(), models=4, attacks=["loss"], **quick
+        )
+
+
 def test_weights_that_the_estimator_does_not_take_are_refused_first(records, quick):
     from sklearn.neighbors import KNeighborsClassifier
 

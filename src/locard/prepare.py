@@ -28,7 +28,7 @@ from locard.settings import Settings
 from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_of
 from locard.train.jobs import Job, Training, Work, plan_jobs
-from locard.train.recipe import Recipe
+from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import Store
 from locard.trained_elsewhere import given_plan, named_in, read_checkpoints, with_checkpoints
 
@@ -158,6 +158,9 @@ def prepare_records(
         problems.add(
             f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {audited.n_units}. Audit more records."
         )
+    if isinstance(recipe, SklearnRecipe):
+        with problems.gather():
+            recipe.check_missing(records)
     pair = None
     if released is not None:
         with problems.gather():
@@ -206,13 +209,16 @@ def check_design(settings: Settings) -> None:
 
 
 def _check_classes(plan: Plan, records: Records) -> None:
-    """Refuse a plan in which some model would see one class only."""
+    """Refuse a plan in which some model would see one class only; records of weight 0 are not seen."""
     for model, index in enumerate(plan.train_index):
-        seen = np.unique(records.y[index]) if len(index) else np.zeros(0)
-        if len(seen) < 2:
+        used = index if records.weight is None else index[records.weight[index] > 0]
+        seen = len(np.unique(records.y[used]))
+        if seen < 2:
+            weighty = "" if records.weight is None else " of a weight above 0"
             raise SettingsError(
                 f"data: training records of at least two classes are needed for every model, but model {model} would "
-                f"get {len(index)} records of {len(seen)} classes. Audit more records, or merge rare classes."
+                f"get {len(used)} records{weighty}, of {seen} {'class' if seen == 1 else 'classes'}. Audit more "
+                f"records, or merge rare classes."
             )
 
 

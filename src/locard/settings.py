@@ -367,8 +367,12 @@ def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=1)
         hint = f" Did you mean {path.parent / near[0]}?" if near else ""
         raise SettingsError(f"A settings file is needed, but {path} does not exist.{hint}") from missing
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as broken:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
         raise SettingsError(f"A TOML file is needed, but {path} cannot be read: {broken}. Mend that line.") from broken
+    except OSError as closed:
+        raise SettingsError(
+            f"A TOML file is needed, but {path} cannot be read: {closed.strerror or closed}. Name a file that can."
+        ) from closed
     return apply_overrides(tree, overrides)
 
 

@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from locard.data.records import Records
 from locard.errors import LocardError, SettingsError
 from locard.observe.models import Opening, load_model
+from locard.prepare import read_ids
 
 skops_io = pytest.importorskip("skops.io")
 
@@ -82,7 +83,7 @@ def test_an_onnx_model_of_other_columns_is_one_message(people, fitted, tmp_path,
     model = load_model("model.onnx", base=tmp_path)
     with pytest.raises(SettingsError, match=r"released\.model: answers for the columns of the data are needed"):
         model.check(records(60, features=7))
-    with pytest.raises(SettingsError, match=r"probabilities \[records, 3 classes\] are needed, found shape \(2, 2\)"):
+    with pytest.raises(SettingsError, match=r"of shape \(60, 3\) .* are needed, found shape \(60, 2\)"):
         model.check(records(60, classes=3))
 
 
@@ -157,7 +158,7 @@ def test_damaged_files_are_one_message_wherever_the_damage_is(people, fitted, tm
     [
         ("none.skops", "does not exist"),
         ("model.h5", r"\.skops or \.onnx file, or 'module:function'"),
-        (".", "does not exist"),
+        (".", "is a folder"),
     ],
 )
 def test_missing_and_unknown_files(tmp_path, name, said):
@@ -195,6 +196,78 @@ class Strange:
 def test_answers_that_are_no_probabilities_are_refused(people, answer):
     with pytest.raises(SettingsError, match="probabilities between 0 and 1 are needed from predict_proba"):
         load_model(Strange(answer), base=Path()).log_probabilities(people)
+
+
+@pytest.mark.parametrize("answer", [1.5, np.nan])
+def test_bad_answers_to_any_of_many_records_are_found_before_training(records, answer):
+    r = records(60)
+
+    class Late(Strange):
+        def predict_proba(self, x):
+            said = super().predict_proba(x)
+            said[len(x) // 2 :] = answer
+            return said
+
+    class Short(Strange):
+        def predict_proba(self, x):
+            return super().predict_proba(x)[: max(2, len(x) - 1)]
+
+    with pytest.raises(SettingsError, match="probabilities between 0 and 1 are needed from predict_proba, found"):
+        load_model(Late(0.5), base=Path()).check(r)
+    with pytest.raises(SettingsError, match=r"shape \(60, 2\) .*found shape \(59, 2\)"):
+        load_model(Short(0.5), base=Path()).check(r)
+
+
+def test_rounding_below_zero_is_no_fault(people):
+    """An ONNX forest of float32 votes gives -1.2e-7 and 1.0000001."""
+    load_model(Strange(-1.2e-7), base=Path()).check(people)
+    load_model(Strange(1.0000005), base=Path()).check(people)
+
+
+@pytest.fixture
+def colours():
+    """A table with a category, and the codes that its owner gave it (not the sorted ones)."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"size": rng.normal(size=80), "colour": rng.choice(["red", "blue", "green"], 80)})
+    mine = np.c_[frame["size"], frame["colour"].map({"red": 0, "green": 1, "blue": 2})].astype(float)
+    labels = np.where(frame["colour"] == "green", "yes", "no")
+    return Records(ids=range(80), features=frame, labels=labels), frame, mine
+
+
+def test_a_model_without_column_names_is_asked_with_the_table_not_with_our_codes(colours):
+    """A model that knows codes of its own once took ours for them, and its accuracy was wrong in silence."""
+    r, frame, mine = colours
+    with pytest.raises(SettingsError, match=r"asking DecisionTreeClassifier raised ValueError.*could not convert"):
+        load_model(DecisionTreeClassifier().fit(mine, r.labels), base=Path()).check(r)
+    onehot = make_pipeline(OneHotEncoder(handle_unknown="ignore"), DecisionTreeClassifier())
+    same_answers_as_table(onehot.fit(frame.to_numpy(), r.labels), frame.to_numpy(), r)
+    same_answers_as_table(onehot.fit(frame, r.labels), frame, r)
+
+
+def same_answers_as_table(fitted, table, r) -> None:
+    model = load_model(fitted, base=Path())
+    model.check(r)
+    np.testing.assert_allclose(np.exp(model.log_probabilities(r)[:, 0]), fitted.predict_proba(table), atol=1e-6)
+
+
+def test_an_onnx_model_of_one_numeric_input_is_not_fed_codes(colours, tmp_path):
+    pytest.importorskip("onnxruntime")
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from skl2onnx.common.data_types import FloatTensorType
+
+    r, _, mine = colours
+    fitted = LogisticRegression().fit(mine, r.labels)
+    made = skl2onnx.convert_sklearn(fitted, initial_types=[("x", FloatTensorType([None, 2]))])
+    (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(SettingsError, match=r"takes numbers, but the data has categories \(colour\)"):
+        load_model("model.onnx", base=tmp_path).check(r)
+
+
+@pytest.mark.parametrize("text", ["\ufeffa\nb c\n\nd\u2028e\n", "a\r\nb c\r\nd\u2028e"])
+def test_ids_of_a_text_file_are_read_as_they_are(tmp_path, text):
+    """With the byte-order mark of other editors, and with signs that Python takes for line ends."""
+    (tmp_path / "ids.txt").write_bytes(text.encode())
+    assert read_ids(tmp_path / "ids.txt") == ["a", "b c", "d\u2028e"]
 
 
 def test_a_model_that_raises_is_one_message(people):

@@ -63,6 +63,7 @@ WRONG = {
     "a pool too large": ({"data": {"pool": 1000}}, "data.pool"),
     "a pool too small": ({"data": {"pool": 12}}, "at least 20 audited units are needed, found 12"),
     "a released model without file": ({"released": {"model": "m.skops", "members": "ids.txt"}}, "does not exist"),
+    "a parameter value out of range": ({"target": {"params": {"max_depth": "deep"}}}, "Got 'deep' instead"),
     "a wrong policy": ({"policy": {"max_tpr": {"1.5": 0.1}}}, "rates between 0 and 1"),
 }
 
@@ -286,6 +287,25 @@ def test_saved_files_that_cannot_be_read_are_told_together(files, tmp_path, cli)
     )
     np.save(files["member"], np.array([object()]), allow_pickle=True)
     assert "cannot be read" in cli("audit", *words, "--out", tmp_path / "run")[2]
+
+
+def test_saved_outputs_write_over_nothing_and_say_so_first(files, finished, tmp_path, cli, bytes_of):
+    """They once replaced files of the user's own, and mixed with those of an audit with models."""
+    words, before = words_for(files, "observations", "member", "labels"), bytes_of(finished)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "records.parquet").write_text("mine")
+    for out, said in {
+        mine: "holds records.parquet, which no run has made",
+        finished: "holds an audit with models",
+        files["labels"]: "is a file or lies below one",
+    }.items():
+        code, _, err = cli("audit", *words, "--out", out, "--set", "attack=lirra")
+        assert (code, said in err) == (2, True)
+    assert (mine / "records.parquet").read_text() == "mine"
+    assert bytes_of(finished) == before
+    for _ in range(2):  # its own folder it writes again
+        assert cli("audit", *words, "--out", tmp_path / "run", "--set", "attack=loss")[0] == 0
 
 
 def test_a_target_without_its_members_is_refused(files, tmp_path, cli):

@@ -256,6 +256,17 @@ def test_repeated_names_in_a_file_are_said(tmp_path):
     assert any("('a') got .1, .2" in n for n in r.notes)
 
 
+def test_a_column_with_a_role_must_not_stand_twice(tmp_path):
+    """The first of two label columns was once taken, and the other one became a feature that gives the label away."""
+    (tmp_path / "d.csv").write_text("k,y,a,y,g,g\n1,no,2,yes,u,v\n2,yes,3,no,u,v\n")
+    with pytest.raises(DataError) as wrong:
+        read_table(tmp_path / "d.csv", label="y", id="k", groups=["g"])
+    assert [p.split(": ", 1)[1] for p in wrong.value.problems] == [
+        "one column 'g' is needed, found 2. Rename them.",
+        "one column 'y' is needed, found 2. Rename them.",
+    ]
+
+
 def test_line_breaks_inside_quotes_are_no_damage(tmp_path):
     r = read_table(write(tmp_path, 'a,y\n"x\nz",0\n"u\nv",1\n'), label="y")
     assert r.columns[0].levels == ("u\nv", "x\nz")

@@ -196,9 +196,11 @@ def test_inputs_are_left_alone():
         (np.full((2, 3, 2), np.inf), None, r"found \+inf"),
         (np.full((2, 3, 2), -np.inf), None, "a row of -inf"),
         (np.full((2, 3, 2), 1e300), None, r"finite float32 numbers .* found \+inf"),
-        (np.full((2, 3, 2), "x"), None, "numbers without NaN are needed"),
+        (np.full((2, 3, 2), "x"), None, "numbers are needed, found values of type"),
         ([[[0, 1], [2]]], None, "rows of one length"),
-        (np.zeros((2, 3, 2), dtype=bool), None, "found NaN or bool"),
+        (np.zeros((2, 3, 2), dtype=bool), None, "found values of type bool"),
+        (np.full((2, 3, 4), 0.25), None, r"found probabilities .*--probabilities"),
+        (np.array([[[0.999, 0.001], [1.0, 0.0]]], dtype=np.float16), None, "Give them as probabilities="),
         (None, np.full((2, 3, 2), 0.7), "sum to 1 are needed, found sums from 1.4 to 1.4"),
         (None, np.full((2, 3, 2), -0.1), r"values in \[0, 1\] are needed, found -0.1"),
         (None, np.full((2, 3, 2), 5.0), "If these are logits"),
@@ -210,6 +212,15 @@ def test_inputs_are_left_alone():
 def test_nonsense_is_refused_in_plain_words(logits, probabilities, words):
     with pytest.raises(DataError, match=words):
         as_logits(logits, probabilities, models=True)
+
+
+def test_rounding_outside_0_and_1_is_no_fault_and_logits_that_sum_to_1_somewhere_are_logits():
+    """Float32 forests give 1 - p = -1.2e-7; only if every row is a distribution are "logits" probabilities."""
+    out = as_logits(None, np.array([[[-1.2e-7, 1.0000001], [0.5, 0.5]]], dtype=np.float32), models=True)
+    assert np.isneginf(out[0, 0, 0, 0])
+    assert out[0, 0, 0, 1] == 0
+    given = np.array([[[0.4, 0.6], [0.4, 0.7]]])
+    np.testing.assert_allclose(as_logits(given, None, models=True)[:, :, 0], given, rtol=1e-6)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

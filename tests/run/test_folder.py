@@ -64,6 +64,8 @@ def test_an_old_result_stays_only_where_nothing_that_changes_it_has_changed(tmp_
 
 
 def test_a_damaged_environment_file_is_no_obstacle(tmp_path, plan):
+    with RunFolder(tmp_path):
+        pass
     for content in (b"", b"[1]", b"\xff\xfe", b"{"):
         (tmp_path / "environment.json").write_bytes(content)
         assert read_environment(tmp_path) == {}
@@ -90,3 +92,23 @@ def test_a_new_writer_cleans_what_a_killed_one_left(tmp_path):
         pass
     assert not any(p.exists() for p in left)
     assert kept.exists()
+
+
+@pytest.mark.parametrize("name", ["settings.toml", "records.parquet", "report.html", "result.json"])
+def test_a_users_own_files_are_never_written_over(tmp_path, plan, name):
+    """``--out .`` beside a settings file called settings.toml once replaced it by the resolved settings."""
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(StoreMismatch, match=rf"holds {name}, which no run has made .*--out"):
+        RunFolder(tmp_path).__enter__()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_other_files_are_no_obstacle_and_a_copied_run_is_still_one(tmp_path, plan):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.md").write_text("mine")
+    with RunFolder(tmp_path / "run") as folder:
+        begin(folder, plan, tmp_path)
+    (tmp_path / "run" / ".lock").unlink()  # as after cp run/* copy
+    with RunFolder(tmp_path / "run"):
+        pass

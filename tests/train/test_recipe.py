@@ -11,6 +11,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -416,3 +417,29 @@ def test_the_users_module_beside_the_settings_is_found_and_only_while_it_is_impo
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(SettingsError, match=r"target\.estimator: .*ZeroDivisionError"):
         SklearnRecipe(estimator="broken:make", folder=str(tmp_path)).check()
+
+
+def test_values_that_scikit_learn_would_refuse_in_fit_are_refused_before_it():
+    with pytest.raises(SettingsError, match=r"target\.params: The 'max_depth' parameter .* Got 'x'.* Mend"):
+        SklearnRecipe(estimator=FOREST, params={"max_depth": "x"}).check()
+    inner = make_pipeline(StandardScaler(), LogisticRegression(C=-1.0))
+    with pytest.raises(SettingsError, match="The 'C' parameter of LogisticRegression"):
+        SklearnRecipe.of(inner)
+    SklearnRecipe(estimator=FOREST, params={"max_depth": 3}).check()
+
+
+def test_missing_values_that_nothing_takes_are_refused_before_training():
+    x = np.arange(40.0).reshape(20, 2)
+    x[3, 1] = np.nan
+    plain = Records(ids=range(20), features=x, labels=np.arange(20) % 2)
+    with pytest.raises(SettingsError, match=r"because 1 values of the features are NaN.*LogisticRegression takes none"):
+        SklearnRecipe(estimator="sklearn.linear_model.LogisticRegression").check_missing(plain)
+    for taken in (
+        SklearnRecipe(estimator="sklearn.tree.DecisionTreeClassifier"),
+        SklearnRecipe.of(make_pipeline(SimpleImputer(), LogisticRegression())),
+    ):
+        taken.check_missing(plain)
+    table = Records(ids=range(20), features=pd.DataFrame(x, columns=["a", "b"]), labels=np.arange(20) % 2)
+    SklearnRecipe(estimator="sklearn.linear_model.LogisticRegression").check_missing(table)  # the encoder fills them in
+    with pytest.raises(SettingsError, match="takes none"):
+        SklearnRecipe(estimator="sklearn.linear_model.LogisticRegression", preprocess="none").check_missing(table)

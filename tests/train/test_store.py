@@ -113,3 +113,13 @@ def test_what_crashed_writers_left_is_cleaned_and_nothing_else(tmp_path):
     (store.folder / "notes.txt").write_bytes(b"mine")
     store.clean()
     assert sorted(p.name for p in store.folder.iterdir()) == ["key.safetensors", "notes.txt"]
+
+
+def test_what_cannot_be_read_is_set_aside_like_what_is_damaged(tmp_path):
+    store = Store(tmp_path)
+    store.path("key").mkdir(parents=True)
+    assert store.missing(["key"]) == (
+        ["key"],
+        ["key.safetensors is damaged; it was moved to key.damaged-1 and will be made again."],
+    )
+    assert (tmp_path / "key.damaged-1").is_dir()

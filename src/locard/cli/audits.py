@@ -13,11 +13,11 @@ from locard.budget.cost import Cost, predict_cost
 from locard.check import Problems
 from locard.cli.progress import TerminalProgress
 from locard.data.membership import read_ids
-from locard.errors import DataError, SettingsError
+from locard.errors import DataError, SettingsError, StoreMismatch
 from locard.pipeline import SavedTarget, audit_saved, audit_settings
 from locard.prepare import prepare
 from locard.result import AuditResult
-from locard.run.folder import read_environment
+from locard.run.folder import RunFolder, read_environment, refuse_foreign
 from locard.settings import Settings, make_settings, read_settings, read_tree
 from locard.settings_text import apply_overrides
 
@@ -117,6 +117,12 @@ def saved_outputs(
         ids = None if files.ids is None else read_ids(files.ids)
     with problems.gather():
         tree = apply_overrides({}, sets) if config is None else read_tree(config, sets)
+    with problems.gather():
+        refuse_foreign(out)
+        if (out / "plan.safetensors").exists():
+            raise StoreMismatch(
+                f"--out: a folder of its own is needed, but {out} holds an audit with models. Choose another."
+            )
     problems.settle()
     with TerminalProgress() as watch:
         result = audit_saved(
@@ -129,8 +135,9 @@ def saved_outputs(
             settings=tree,
             watch=watch,
         )
-    result.save(out)
-    result.report(out / "report.html")
+    with RunFolder(out) as folder:
+        result.save(folder.path)
+        result.report(folder.path / "report.html")
     return result, out
 
 

@@ -14,7 +14,7 @@ _ROOM = 110  # columns of a terminal from which on there is room for the titles
 app = typer.Typer(name="data", help="The named public sets: what there is, and fetching one.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", short_help="The named public sets.")
 def list_sets(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
@@ -64,7 +64,7 @@ def list_sets(
     console.print(table)
 
 
-@app.command("fetch")
+@app.command("fetch", short_help="Fetch one now.")
 def fetch_set(
     name: Annotated[str, typer.Argument(help="The name of a set, as 'locard data list' prints it.")],
     archive: Annotated[

@@ -18,6 +18,7 @@ from locard.errors import LocardError
 
 EXIT = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}
 DEMO_FOLDER = Path("locard-demo")
+CODES = "Exit codes: 0 done, within policy; 1 policy exceeded; 2 could not be done; 3 not settled; 130 interrupted."
 
 app = typer.Typer(
     name="locard",
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog=f"Start with: locard demo. {CODES}",
 )
 app.add_typer(data_commands.app, name="data", help="Public data sets: list and fetch.")
 
@@ -50,16 +52,18 @@ def main(
     """Find which training records can be traced back from a machine-learning model."""
 
 
-@app.command()
+@app.command(short_help="Train, attack, measure, and write the report.", epilog=CODES)
 def audit(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="a TOML settings file")] = None,
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="a TOML settings file")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="the run folder (made if needed, resumed if there)")] = None,
     sets: Set = None,
     like: Annotated[Path | None, typer.Option("--like", help="repeat the audit of this run folder")] = None,
     observations: Annotated[
         Path | None, typer.Option(help="saved outputs L.npy [models, records, (queries,) classes]")
     ] = None,
-    probabilities: Annotated[bool, typer.Option(help="the saved outputs are probabilities, not logits")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="the saved outputs are probabilities, not logits")
+    ] = False,
     member: Annotated[Path | None, typer.Option(help="saved mask M.npy, bool [models, records]")] = None,
     labels: Annotated[Path | None, typer.Option(help="saved labels y.npy [records]")] = None,
     ids: Annotated[Path | None, typer.Option(help="ids.txt, one a line")] = None,
@@ -79,7 +83,7 @@ def audit(
     _finish(result, folder, as_json)
 
 
-@app.command()
+@app.command(short_help="Audit a random forest on the embedded digits.", epilog=CODES)
 def demo(
     out: Annotated[Path, typer.Option("--out", help="the run folder")] = DEMO_FOLDER, as_json: Json = False
 ) -> None:
@@ -89,7 +93,7 @@ def demo(
     _finish(*audits.demo(out), as_json)
 
 
-@app.command()
+@app.command(short_help="What an audit will cost and can resolve.")
 def plan(config: Config, sets: Set = None, as_json: Json = False) -> None:
     """Say what an audit will cost and can resolve, from two timed fits, before anything is spent."""
     from locard.budget.cost import cost_text
@@ -99,7 +103,7 @@ def plan(config: Config, sets: Set = None, as_json: Json = False) -> None:
     typer.echo(json.dumps(cost.to_json(), indent=1) if as_json else cost_text(cost), nl=as_json)
 
 
-@app.command()
+@app.command(short_help="Say which records are worth attacking.")
 def screen(
     config: Config,
     out: Annotated[Path, typer.Option("--out", help="the run folder (made if needed; finished models are reused)")],
@@ -114,7 +118,7 @@ def screen(
     typer.echo(json.dumps(tree, indent=1, ensure_ascii=False) if as_json else screen_text(tree), nl=as_json)
 
 
-@app.command()
+@app.command(short_help="Write the HTML report again, or a redacted one.")
 def report(
     folder: Folder,
     redact: Annotated[bool, typer.Option("--redact", help="leave out all ids, so that it may be published")] = False,
@@ -127,7 +131,7 @@ def report(
     typer.echo(str(AuditResult.load(folder).report(path, redact=redact)))
 
 
-@app.command()
+@app.command(short_help="A finished audit, or one of its records.")
 def show(
     folder: Folder,
     record: Annotated[str | None, typer.Option("--record", help="all that is known about one record")] = None,
@@ -145,10 +149,10 @@ def show(
         typer.echo(result.to_json() if as_json else summary_text(result), nl=False)
 
 
-@app.command()
+@app.command(short_help="What changed between two finished audits.")
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="DIR1")],
-    second: Annotated[Path, typer.Argument(metavar="DIR2")],
+    first: Annotated[Path, typer.Argument(metavar="DIR1", help="a run folder")],
+    second: Annotated[Path, typer.Argument(metavar="DIR2", help="the run folder to compare it with")],
     as_json: Json = False,
 ) -> None:
     """Say what changed between two finished audits, and whether they can be compared."""
@@ -159,7 +163,7 @@ def compare(
     typer.echo(json.dumps(comparison.to_json(), indent=1) if as_json else comparison_text(comparison))
 
 
-@app.command()
+@app.command(short_help="Try every attack on a null and on a known leak.")
 def selftest(as_json: Json = False) -> None:
     """Run every attack on a target that leaks nothing and on one that leaks a known amount; exit 1 if any is wrong."""
     from locard.assess.selftest import run_selftest, selftest_text
@@ -207,6 +211,6 @@ def run() -> None:
 
 def _interrupted() -> None:
     said = "interrupted"
-    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"]):
+    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"]) and not any(w.startswith("--observations") for w in sys.argv):
         said += f"; finished models are kept. Resume with: {shlex.join(['locard', *sys.argv[1:]])}"
     print(f"\nlocard: {said}", file=sys.stderr)

@@ -77,31 +77,39 @@ def _first_line(wrong: BaseException) -> str:
     return text.splitlines()[0].rstrip(".")
 
 
-def read_frame(path: Path, *, as_given: Sequence[str] = ()) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read_frame(
+    path: Path, *, as_given: Sequence[str] = (), once: Sequence[str] = ()
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A table file as ``(DataFrame, notes)``; the columns ``as_given`` (ids, units) keep their text or whole numbers.
+
+    Columns named in ``once`` (label, id, ...) must not stand twice: nobody could say which of them is meant.
 
     In a .csv those columns stay text, letter by letter, so "007" keeps its zeros; in a .parquet file they keep their
     type, and whole numbers never turn into floating point where some are missing. An index that pandas stored in a
     .parquet file comes back as a column.
 
     Raises:
-        DataError: the file is not there, empty, truncated, damaged, not UTF-8, or holds a header without records.
+        DataError: the file is not there, empty, truncated, damaged, not UTF-8, holds a header without records, or a
+            column of ``once`` more than once.
     """
     existing(path)
     if not is_table(path):
         raise DataError(f"{path}: a table file ({', '.join(TABLES)}) is needed, found another ending. Convert it.")
     parquet = path.name.lower().endswith(".parquet")
     with reading(path):
-        frame, notes = _read_parquet(path, as_given) if parquet else _read_csv(path, as_given)
+        frame, notes = _read_parquet(path, as_given) if parquet else _read_csv(path, as_given, once)
     if len(frame) == 0:
         raise DataError(f"{path}: records are needed, found a header ({len(frame.columns)} columns) and none. Fill it.")
     return frame, notes
 
 
-def _read_csv(path: Path, as_given: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _read_csv(path: Path, as_given: Sequence[str], once: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     import pandas as pd
 
     header, separator = _header(path)
+    twice = sorted({h for h in header if header.count(h) > 1})
+    if unclear := [h for h in twice if h in once]:
+        raise DataError(f"{path}: one column {h!r} is needed, found {header.count(h)}. Rename them." for h in unclear)
     if not path.name.lower().endswith(".gz"):  # a .gz file carries its own check
         _check_last_line(path, len(header), separator)
     how: dict[str, Any] = {"sep": separator, "index_col": False, "low_memory": False, "encoding": "utf-8-sig"}
@@ -115,7 +123,6 @@ def _read_csv(path: Path, as_given: Sequence[str]) -> tuple[pd.DataFrame, tuple[
     notes = []
     if separator != ",":
         notes.append(f"fields are separated by {separator!r}")
-    twice = sorted({h for h in header if header.count(h) > 1})
     if twice:
         named = ", ".join(repr(h) for h in twice)
         notes.append(f"column names that stand more than once in the file ({named}) got .1, .2, ... appended")

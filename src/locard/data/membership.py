@@ -27,14 +27,15 @@ def read_ids(path: Path) -> list[str]:
         SettingsError: it cannot be read, or is empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: an id may hold U+2028 and the like
     except (OSError, UnicodeDecodeError) as wrong:
         raise SettingsError(
-            f"A text file with one id a line is needed, but {path} cannot be read ({wrong})."
+            f"A text file in UTF-8 with one id a line is needed, but {path} cannot be read ({wrong}). Name another, or "
+            f"write it again."
         ) from wrong
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
-        raise SettingsError(f"A text file with one id a line is needed, but {path} is empty.")
+        raise SettingsError(f"A text file with one id a line is needed, but {path} is empty. Write the ids into it.")
     return ids
 
 

@@ -48,7 +48,9 @@ def read_table(
         DataError: with all problems found: columns that are not there (the nearest are named), infinite numbers,
             labels or ids that are missing, a damaged file, ...
     """
-    frame, notes = read_frame(Path(path), as_given=[c for c in (id, unit) if c is not None])
+    named = [c for c in (label, id, unit, weight) if c is not None]
+    listed = [] if isinstance(groups, str) else groups  # refused below, with the other names
+    frame, notes = read_frame(Path(path), as_given=[c for c in (id, unit) if c is not None], once=[*named, *listed])
     roles = {"label": label, "id": id, "unit": unit, "groups": groups, "drop": drop, "weight": weight, "keep": keep}
     try:
         return from_frame(frame, **roles, notes=notes)  # type: ignore[arg-type]

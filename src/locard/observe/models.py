@@ -25,6 +25,8 @@ from locard.train.recipe import DEFAULT_FLOOR, floor_of
 from locard.types import Logits
 
 PICKLES = (".pkl", ".pickle", ".joblib")
+CHECKED = 1000  # records a released model is asked about before anything is trained
+ROUNDING = 1e-4  # an ONNX forest sums float32 votes: 1 - p may be a little below 0
 # Plain containers of numbers inside scikit-learn's own models, which skops leaves to its caller
 SKLEARN_TYPES = (
     "sklearn.tree._tree.Tree",
@@ -56,25 +58,21 @@ class ReleasedModel:
     code: tuple[str, ...] = ()
 
     def check(self, records: Records, *, some_classes: bool = False) -> None:
-        """Refuse a model whose classes are not those of the records.
+        """Refuse, before any training, a model with other classes, or one that does not answer as it must.
 
         Args:
-            records: the data; two of them are asked about.
+            records: the data; up to ``CHECKED`` of them, spread over all, are asked about.
             some_classes: whether a model that knows only some of the classes will do.
 
         Raises:
-            SettingsError: with both lists.
+            SettingsError: classes that are not those of the records (with both lists), or answers to some of the
+                records that are no probabilities.
         """
         columns = self._columns(records)
         if len(columns) < len(records.classes) and not some_classes:
             raise self._strange(records)
-        few = records.select(np.arange(min(2, len(records))))
-        answer = self._ask(few)
-        if answer.ndim != 2 or answer.shape != (len(few), len(columns)):
-            raise SettingsError(
-                f"{self.where}: probabilities [records, {len(columns)} classes] are needed, found shape "
-                f"{answer.shape}. Give a classifier with predict_proba for these classes."
-            )
+        spread = np.linspace(0, len(records) - 1, num=min(len(records), CHECKED)).astype(np.int64)
+        self.log_probabilities(records.select(np.unique(spread)))
 
     def log_probabilities(self, records: Records) -> Logits:
         """``float32[records, 1, classes]``; -inf for probability zero and for a class that it does not know.
@@ -88,13 +86,20 @@ class ReleasedModel:
         count = len(records.classes)
         if self.answers is not None:
             return stored_answers(answer, len(records), columns, count, kind=self.answers, where=self.where)[:, None, :]
-        if not (np.isfinite(answer).all() and answer.min(initial=0) >= 0 and answer.max(initial=0) <= 1 + 1e-6):
+        if answer.shape != (len(records), len(columns)):
             raise SettingsError(
-                f"{self.where}: probabilities between 0 and 1 are needed from predict_proba, found others. "
+                f"{self.where}: probabilities of shape {(len(records), len(columns))} ([records, classes]) are needed, "
+                f"found shape {answer.shape}. Give a classifier with predict_proba for these classes."
+            )
+        low, high = answer.min(initial=0), answer.max(initial=0)
+        if not (np.isfinite(answer).all() and low >= -ROUNDING and high <= 1 + ROUNDING):
+            found = f"{low:g} to {high:g}" if np.isfinite(answer).all() else "NaN or infinite ones"
+            raise SettingsError(
+                f"{self.where}: probabilities between 0 and 1 are needed from predict_proba, found {found}. "
                 f"Check the model, and that its inputs are the columns of the data."
             )
         p = np.zeros((len(records), count))
-        p[:, columns] = np.minimum(answer, 1.0)
+        p[:, columns] = np.clip(answer, 0.0, 1.0)
         with np.errstate(divide="ignore"):
             logs: Logits = np.log(p).astype(np.float32)[:, None, :]
         return logs
@@ -123,7 +128,7 @@ class ReleasedModel:
         except Exception as wrong:  # the model is the user's: whatever it may raise
             raise SettingsError(
                 f"{self.where}: answers for the columns of the data are needed, but asking {self.name} raised "
-                f"{type(wrong).__name__}: {str(wrong).splitlines()[0] if str(wrong) else ''}. Give the model that "
+                f"{type(wrong).__name__}: {_first_line(wrong)}. Give the model that "
                 f"belongs to this data, or wrap it in a function that prepares its inputs."
             ) from wrong
 
@@ -162,7 +167,8 @@ def load_model(source: Any, *, base: Path, opening: Opening | None = None) -> Re
     if how.loader is None and ":" in text and not path.exists():
         return _of_object(_made_by(text, base, how), text, how)
     if not path.is_file():
-        raise SettingsError(f"{how.where}: a file or 'module:function' is needed, but {path} does not exist.")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise SettingsError(f"{how.where}: a file or 'module:function' is needed, but {path} {what}.")
     if how.loader is not None:
         return _of_object(_made_by(how.loader, base, how, str(path.resolve())), path.name, how)
     suffix = path.suffix.lower()
@@ -187,8 +193,8 @@ def _made_by(reference: str, base: Path, how: Opening, *arguments: str) -> Any:
         raise SettingsError([p.replace("data.source", how.where) for p in wrong.problems]) from wrong
     except Exception as wrong:  # the function is the user's: whatever it may raise
         raise SettingsError(
-            f"{how.where}: a model is needed from {reference!r}, but it raised {type(wrong).__name__}: {wrong}. "
-            f"Mend the function."
+            f"{how.where}: a model is needed from {reference!r}, but it raised {type(wrong).__name__}: "
+            f"{_first_line(wrong)}. Mend the function."
         ) from wrong
 
 
@@ -232,14 +238,19 @@ def _answered(said: Any) -> np.ndarray:
 
 
 def _inputs(model: Any, records: Records, where: str) -> Any:
-    """What the model was trained on: a DataFrame where it remembers column names, the plain array elsewhere."""
+    """What the model was trained on: a DataFrame where it remembers column names, the plain array elsewhere.
+
+    Categories are handed over as the text of the table, never as the codes that stand for them here: a model with
+    codes of its own must not take ours for them.
+    """
     names = getattr(model, "feature_names_in_", None)
     flat = records.features.reshape(len(records), -1)
     if records.columns is None:
         return flat
     frame = decode(records.features, records.columns)
     if names is None:
-        return flat if getattr(model, "n_features_in_", None) == flat.shape[1] else frame
+        plain = getattr(model, "n_features_in_", None) == flat.shape[1]
+        return (frame.to_numpy() if _categories(records) else flat) if plain else frame
     absent = [n for n in names if n not in frame.columns]
     if absent:
         raise SettingsError(
@@ -318,6 +329,11 @@ def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
 
 def _onnx_inputs(session: Any, records: Records, where: str) -> dict[str, np.ndarray]:
     inputs = session.get_inputs()
+    if len(inputs) == 1 and (named := _categories(records)):
+        raise SettingsError(
+            f"{where}: its one input takes numbers, but the data has categories ({', '.join(named[:5])}). "
+            f"Convert the whole pipeline with one input a column, or wrap it in a function that encodes the table."
+        )
     if len(inputs) == 1:
         kind = np.float64 if "double" in inputs[0].type else np.float32
         return {inputs[0].name: records.features.reshape(len(records), -1).astype(kind)}
@@ -337,6 +353,14 @@ def _places(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray | None:
     by_text = {str(c): k for k, c in enumerate(known)}
     found = [known.index(c) if c in known else by_text.get(str(c)) for c in theirs.tolist()]
     return None if None in found or len(set(found)) < len(found) else np.array(found, dtype=np.int64)
+
+
+def _first_line(wrong: BaseException) -> str:
+    return str(wrong).strip().partition("\n")[0].rstrip(".")
+
+
+def _categories(records: Records) -> list[str]:
+    return [c.name for c in records.columns or () if c.kind == "category"]
 
 
 def _some(values: np.ndarray) -> str:

@@ -16,6 +16,7 @@ from locard.types import ClassIndex, Logits
 
 CACHE_BYTES = 2**30  # signals kept in memory; the oldest goes first
 DEFAULT_FLOOR = 1e-6
+ROUNDING = 1e-4  # how far rounding may put a float32 or float16 probability outside [0, 1]
 UNSAID = 100.0  # nats below the largest logit: where a true logit of -inf is put
 
 
@@ -240,6 +241,11 @@ def as_logits(
     array = _four_axes(name, logits if logits is not None else probabilities, models)
     if logits is None:
         return _log_of_probabilities(array)
+    if _look_like_probabilities(array):
+        raise DataError(
+            "logits: unnormalised outputs are needed, found probabilities (every row lies in [0, 1] and sums to 1). "
+            "Give them as probabilities= (--probabilities on the command line)."
+        )
     if array.shape[-1] == 1:
         array = np.concatenate([np.zeros_like(array), array], axis=-1)
     with np.errstate(over="ignore"):
@@ -250,6 +256,13 @@ def as_logits(
             "Clip them before saving."
         )
     return out
+
+
+def _look_like_probabilities(array: np.ndarray) -> bool:
+    """Whether "logits" were normalised already: attacks would take a softmax of a softmax, in silence."""
+    if array.shape[-1] < 2 or array.size == 0:
+        return False
+    return all(bool((m >= 0).all() and (m <= 1).all() and np.abs(m.sum(axis=-1) - 1).max() < 1e-3) for m in array)
 
 
 def _four_axes(name: str, given: object, models: bool) -> np.ndarray:
@@ -265,8 +278,10 @@ def _four_axes(name: str, given: object, models: bool) -> np.ndarray:
             f"{name}: an array [{lead}, queries, classes] or [{lead}, classes] is needed, found shape "
             f"{array.shape if models else array.shape[1:]}. Add the missing axis."
         )
-    if array.dtype.kind not in "fiu" or np.isnan(array).any():
-        raise DataError(f"{name}: numbers without NaN are needed, found NaN or {array.dtype}. Mend the failed rows.")
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{name}: numbers are needed, found values of type {array.dtype}. Save them as float32.")
+    if gone := int(np.isnan(array).sum()):
+        raise DataError(f"{name}: numbers without NaN are needed, found {gone:,} NaN. Mend the rows that failed.")
     return array[:, :, None, :] if array.ndim == 3 else array
 
 
@@ -274,7 +289,7 @@ def _log_of_probabilities(array: np.ndarray) -> Float32[np.ndarray, "models reco
     out = np.empty((*array.shape[:-1], max(array.shape[-1], 2)), dtype=np.float32)
     for m, given in enumerate(array):  # model by model: no float64 copy of everything
         p = given.astype(np.float64)
-        if p.size and (p.min() < 0 or p.max() > 1 + 1e-6):
+        if p.size and (p.min() < -ROUNDING or p.max() > 1 + ROUNDING):
             raise DataError(
                 f"probabilities: values in [0, 1] are needed, found {p.min():.4g} to {p.max():.4g}. If these are "
                 f"logits, give them as logits=."

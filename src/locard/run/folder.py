@@ -21,6 +21,17 @@ from locard.plan.plan import Plan
 from locard.settings_text import to_toml
 from locard.train.store import Store, open_store
 
+LOCK = ".lock"
+WRITTEN = (
+    "environment.json",
+    "settings.toml",
+    "plan.safetensors",
+    "scores.safetensors",
+    "records.parquet",
+    "result.json",
+    "report.html",
+    "run.json",
+)
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "safetensors")
 
 
@@ -30,9 +41,10 @@ class RunFolder:
     - a second process is told so at once and changes nothing
     - finished models stay, whatever happens to the run
     - the result of another audit does not: what is in the folder belongs together
+    - a folder that no run has made keeps its files: one that would be written over is refused
 
     Raises:
-        StoreMismatch: another process holds it.
+        StoreMismatch: another process holds it, or it holds files of the user's own that a run would write over.
         RunStopped: it cannot be made or written.
     """
 
@@ -45,9 +57,10 @@ class RunFolder:
         self.timings: dict[str, Any] = {}
 
     def __enter__(self) -> RunFolder:
+        refuse_foreign(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a+")
+            self._lock = (self.path / LOCK).open("a+")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
@@ -55,10 +68,7 @@ class RunFolder:
         except BlockingIOError as held:
             raise StoreMismatch(self._held()) from held
         except (FileExistsError, NotADirectoryError) as taken:
-            raise StoreMismatch(
-                f"A folder is needed for the run, but {self.path} is a file or lies below one. "
-                f"Choose another with --out."
-            ) from taken
+            raise StoreMismatch(_taken(self.path)) from taken
         except OSError as problem:
             raise cannot_write(self.path, 0, problem) from problem
         self.store.clean()
@@ -93,8 +103,8 @@ class RunFolder:
         if read_environment(self.path).get("identity") != around["identity"]:
             for stale in ("result.json", "report.html", "screen.json", "screen.parquet"):
                 remove(self.path / stale)
-        write_file(self.path / "settings.toml", to_toml(settings).encode())
         write_file(self.path / "environment.json", _json(around))
+        write_file(self.path / "settings.toml", to_toml(settings).encode())
         write_file(self.path / "plan.safetensors", plan.to_bytes())
 
     def _held(self) -> str:
@@ -111,6 +121,27 @@ class RunFolder:
         """Write ``run.json``: timings and choices, which are no part of the result."""
         self.timings["total_seconds"] = round(time.time() - self._started, 3)
         write_file(self.path / "run.json", _json(self.timings))
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a folder in which a run would write over files that no run has made. Changes nothing.
+
+    Raises:
+        StoreMismatch: with their names; or there is a file in the folder's place.
+    """
+    if path.exists() and not path.is_dir():
+        raise StoreMismatch(_taken(path))
+    found = [name for name in WRITTEN if (path / name).exists()]
+    if not found or (path / LOCK).exists() or "fingerprints" in read_environment(path):
+        return
+    raise StoreMismatch(
+        f"A folder of its own is needed for the run, but {path.resolve()} holds {', '.join(found)}, which no run has "
+        f"made and this one would write over. Choose another with --out."
+    )
+
+
+def _taken(path: Path) -> str:
+    return f"A folder is needed for the run, but {path} is a file or lies below one. Choose another with --out."
 
 
 def environment(seed: Any, fingerprints: Mapping[str, str]) -> dict[str, Any]:

@@ -186,6 +186,10 @@ def versions() -> str:
     return ";".join([f"python {platform.python_version()}", platform.machine(), *(f"{n} {version(n)}" for n in names)])
 
 
+def _first_line(wrong: BaseException) -> str:
+    return str(wrong).strip().partition("\n")[0].rstrip(".")
+
+
 @contextmanager
 def explained(which: str, records: int) -> Iterator[list[warnings.WarningMessage]]:
     """Turn what a recipe's own code raises into one message that says which model, where and what to do.
@@ -209,8 +213,8 @@ def explained(which: str, records: int) -> Iterator[list[warnings.WarningMessage
     except (Exception, SystemExit) as wrong:
         raise SettingsError(
             f"target: training code that runs and answers is needed, but {which} ({records:,} training records) raised "
-            f"{type(wrong).__name__}: {wrong} ({_place(wrong)}). Mend target.params, the estimator or the data, and "
-            f"run the same command again."
+            f"{type(wrong).__name__}: {_first_line(wrong)} ({_place(wrong)}). Mend target.params, the "
+            f"estimator or the data, and run the same command again."
         ) from wrong
 
 

@@ -133,7 +133,8 @@ class SklearnRecipe:
 
         Raises:
             SettingsError: no ``fit`` or no ``predict_proba`` (classes and probabilities are what attacks read),
-                parameters that cannot be written down, or weights that its ``fit`` does not take.
+                parameters that cannot be written down or whose values scikit-learn refuses, or weights that its
+                ``fit`` does not take.
         """
         built = self.build()
         described(self.params)
@@ -148,6 +149,8 @@ class SklearnRecipe:
                 f"Choose another, or switch it on (SVC: probability = true), or wrap it in "
                 f"sklearn.calibration.CalibratedClassifierCV."
             )
+        if refused := _refused_values(built):
+            raise SettingsError(f"target.params: {one} Mend target.params." for one in refused)
         if weights and not _takes_weight(built):
             raise SettingsError(
                 f"data.weight: an estimator whose fit() takes sample_weight is needed, but {self.estimator} does not. "
@@ -158,6 +161,23 @@ class SklearnRecipe:
                 f"target.params: early stopping needs validation records, which are set aside where the booster itself "
                 f"is target.estimator, but it stands inside {type(built).__name__}. Leave early stopping out, or write "
                 f'a training function of your own (target.recipe = "module:function").'
+            )
+
+    def check_missing(self, records: Records) -> None:
+        """Refuse, before any training, missing values that nothing fills in and the estimator does not take.
+
+        Raises:
+            SettingsError: scikit-learn says of this estimator of its own that it takes none.
+        """
+        encoded = records.columns is not None and self.preprocess != "none"  # the table encoder fills them in
+        if encoded or records.features.dtype.kind != "f" or not (gone := np.isnan(records.features)).any():
+            return
+        built = self.build()
+        if type(built).__module__.startswith("sklearn.") and not _inner(built) and not _takes_missing(built):
+            raise SettingsError(
+                f"target.estimator: an estimator that takes missing values is needed, because {int(gone.sum()):,} "
+                f"values of the features are NaN, but {self.estimator} takes none. Fill them in, choose another "
+                f"estimator, or put an imputer before it in a pipeline of your own."
             )
 
     @property
@@ -322,6 +342,32 @@ def _averages_trees(model: Any) -> bool:
     if kind == "BaggingClassifier":
         return model.estimator is None or "Tree" in type(model.estimator).__name__
     return "Forest" in kind or "ExtraTrees" in kind
+
+
+def _inner(estimator: Any) -> list[Any]:
+    """The estimators inside an estimator."""
+    inside = estimator.get_params(deep=True).values()
+    return [v for v in inside if hasattr(v, "get_params") and not isinstance(v, type)]
+
+
+def _refused_values(estimator: Any) -> list[str]:
+    """What scikit-learn says of parameter values that its own estimators would refuse in ``fit``; each once."""
+    refused = []
+    for one in (estimator, *_inner(estimator)):
+        validate = getattr(one, "_validate_params", None)  # what fit() itself calls first
+        if validate is None or not type(one).__module__.startswith("sklearn."):
+            continue
+        try:
+            validate()
+        except ValueError as wrong:
+            refused.append(str(wrong).strip())
+    return list(dict.fromkeys(refused))
+
+
+def _takes_missing(estimator: Any) -> bool:
+    from sklearn.utils import get_tags
+
+    return bool(get_tags(estimator).input_tags.allow_nan)
 
 
 def _takes_weight(estimator: Any) -> bool:
