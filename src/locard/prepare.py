@@ -67,9 +67,11 @@ class Prepared:
             return self.recipe
         return self.recipe.probe(self.records, np.concatenate([self.split.audited, self.split.population]))
 
-    def work(self, store: Store, weights: Store | None = None) -> tuple[Work, list[Job]]:
-        """What workers do with the jobs, and the jobs."""
-        audited, population = self.split.audited, self.split.population
+    def work(
+        self, store: Store, weights: Store | None = None, *, population: np.ndarray | None = None
+    ) -> tuple[Work, list[Job]]:
+        """What workers do with the jobs, and the jobs; other records may be asked about in place of the population."""
+        audited, population = self.split.audited, self.split.population if population is None else population
         if isinstance(self.recipe, Checkpoints):
             jobs = self.recipe.jobs(self.records, self.plan.train_index, (audited, population))
             return Asking(self.recipe, self.records, audited, population, store), jobs

@@ -32,8 +32,7 @@ from locard.screen.protocol import Above, Fraction, Screen, Selection, Top
 from locard.screen.screened import Screened, run_screen
 from locard.settings import AttackSettings, Settings
 from locard.settings_screen import ScreenSettings, SelectSettings
-from locard.train.asked import AnswersMany, Keep
-from locard.train.jobs import Training, plan_jobs
+from locard.train.asked import AnswersMany
 from locard.train.recipe import table_encoder
 from locard.train.store import Store, StoreReader
 
@@ -166,19 +165,8 @@ def _trained(case: ScreenCase, folder: RunFolder, watch: Watch) -> list[str]:
         RunStopped: the time given was over before all were trained.
     """
     prepared, compute = case.prepared, case.settings.compute
-    keep = Keep(**case.settings.traces.model_dump())
-    jobs = plan_jobs(prepared.recipe, prepared.records, prepared.plan, case.asked, prepared.seed, keep=keep)
+    work, jobs = prepared.work(folder.store, folder.weights, population=case.asked)
     wanted = [jobs[m] for m in case.halves.screening]
-    work = Training(
-        prepared.recipe,
-        prepared.records,
-        prepared.split.audited,
-        case.asked,
-        folder.store,
-        keep=keep,
-        weights=folder.weights,
-        device=compute.device,
-    )
     grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
     left = train_missing(work, wanted, folder, choose_backend(compute), watch, grouping, stop_after=compute.seconds)
     if left:
