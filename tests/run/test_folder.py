@@ -8,7 +8,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from locard.errors import StoreMismatch
+from locard.errors import RunStopped, StoreMismatch
 from locard.plan.designs import pairs
 from locard.plan.plan import Plan
 from locard.run.folder import RunFolder, read_environment
@@ -112,3 +112,19 @@ def test_other_files_are_no_obstacle_and_a_copied_run_is_still_one(tmp_path, pla
     (tmp_path / "run" / ".lock").unlink()  # as after cp run/* copy
     with RunFolder(tmp_path / "run"):
         pass
+
+
+@pytest.mark.parametrize("given", ["shared", "file://{base}/shared/", "{base}/shared"])
+def test_models_and_weights_are_where_the_settings_say_and_that_is_tried_out(tmp_path, plan, given):
+    place = given.format(base=tmp_path)
+    with RunFolder(tmp_path / "run") as folder:
+        begin(folder, plan, tmp_path)
+        assert folder.store.folder == tmp_path / "run" / "observations"
+        begin(folder, plan, tmp_path, compute={"store": place})
+        assert folder.store.folder == tmp_path / "shared"
+        assert folder.weights.folder == tmp_path / "shared" / "weights"
+        assert list((tmp_path / "shared").iterdir()) == []
+        (tmp_path / "shared").rmdir()
+        (tmp_path / "shared").touch()
+        with pytest.raises(RunStopped, match="shared"):
+            begin(folder, plan, tmp_path, compute={"store": place})

@@ -96,8 +96,13 @@ def content(place: str) -> Callable[..., Any]:
     return of
 
 
+def tried(store: Store) -> None:
+    with store.marked():
+        pass
+
+
 def test_what_is_written_reads_back_and_a_try_leaves_nothing(fresh, content):
-    fresh()
+    tried(fresh())
     assert content() == {}
     fresh().write("key", TENSORS)
     assert content() == {"key.safetensors": FILE}
@@ -118,7 +123,7 @@ def test_missing_keys_come_in_the_order_asked(fresh):
 
 @pytest.mark.parametrize("cut", [0, 4, 8, 100, -1])
 def test_a_cut_file_is_found_at_the_start_named_and_set_aside(fresh, content, cut):
-    fresh()  # makes the place
+    tried(fresh())  # makes the place
     content("key.safetensors", FILE[:cut])
     absent, (message,) = fresh().missing(["key"])
     assert absent == ["key"]
@@ -200,6 +205,17 @@ class Old:
         self.files.pipe_file(path, value)
 
 
+def test_a_file_that_is_there_stays_whether_it_is_whole_or_not(fresh, content):
+    """A chunk that comes again writes what is missing of it; ``verify`` finds what is damaged, outside the workers."""
+    tried(fresh())
+    content("key.safetensors", b"damaged")
+    store = fresh()
+    if not store.holds("key"):
+        store.write("key", TENSORS)
+    assert content() == {"key.safetensors": b"damaged"}
+    assert fresh().verify(["key"])[0] == ["key"]
+
+
 def test_drivers_that_cannot_put_on_condition_put_all_the_same(monkeypatch):
     far = ObjectStore(f"memory://{secrets.token_hex(4)}")
     files, root = opened(far.url)
@@ -253,13 +269,13 @@ def test_without_fsspec_the_command_that_installs_it_is_said(monkeypatch):
 @pytest.mark.parametrize("url", ["nosuchkind://bucket/run", "dropbox://run"])
 def test_an_address_of_no_known_kind_or_without_its_driver_is_said(url, tmp_path):
     with pytest.raises(SettingsError, match=rf"compute\.store: an address that fsspec can open .* found '{url}'"):
-        open_store(tmp_path, url, tmp_path)
+        open_store(tmp_path, url, tmp_path).missing([])
 
 
 def test_a_store_that_does_not_answer_or_cannot_be_written_is_said_before_anything_is_trained(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunStopped, match=r"Not a directory|File exists"):
-        open_store(tmp_path / "own", str(tmp_path / "file"), tmp_path)
+        tried(open_store(tmp_path / "own", str(tmp_path / "file"), tmp_path))
     files, _ = opened("memory://x")
 
     def refused(*_: object, **__: object) -> None:
@@ -267,12 +283,11 @@ def test_a_store_that_does_not_answer_or_cannot_be_written_is_said_before_anythi
 
     monkeypatch.setattr(files, "pipe_file", refused)
     with pytest.raises(RunStopped, match=r"memory://x could not be given \.seen-.* \(PermissionError: no such key\)"):
-        open_store(tmp_path / "own", "memory://x", tmp_path)
+        tried(open_store(tmp_path / "own", "memory://x", tmp_path))
 
 
 def test_places_are_paths_from_the_settings_file_or_urls(tmp_path):
     base = tmp_path / "config"
-    assert open_store(tmp_path / "own", None, base).folder == tmp_path / "own"
     assert open_store(tmp_path / "own", "shared/run1", base).folder == base / "shared" / "run1"
     assert open_store(tmp_path / "own", f"file://{tmp_path}/two%20words", base).folder == tmp_path / "two words"
     far = open_store(tmp_path / "own", "memory://bucket/run1/", base)

@@ -95,7 +95,12 @@ class RunFolder:
         Raises:
             RunStopped: the folder, or the store that ``compute.store`` names, cannot be written.
         """
-        self.store = open_store(self.path / "observations", settings.get("compute", {}).get("store"), base)
+        place = settings.get("compute", {}).get("store")
+        if place is not None:
+            self.store = open_store(self.path / "observations", place, base)
+            self.weights = open_store(self.path / "weights", f"{place.rstrip('/')}/weights", base)
+            with self.store.marked():  # it can be written, or that is said before anything is trained
+                pass
         around = environment(settings.get("seed"), fingerprints)
         same = {k: v for k, v in settings.items() if k not in ("compute", "screen")}  # no audit depends on them
         around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()

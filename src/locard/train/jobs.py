@@ -141,11 +141,12 @@ class Training:
             yield Answers(said, {}, fitted - start, time.perf_counter() - fitted)
 
     def _put(self, job: Job, answers: Answers) -> None:
-        """The weights first: a model counts as finished when its answers are there."""
+        """The weights first: a model counts as finished when its answers are there. Whether they are whole is not asked
+        here: that is found out, and mended, by who started the run."""
         if self.weights is not None:
             for name, tensors in answers.weights.items():
                 self.weights.write(f"{job.key}.{name}", tensors)
-        if not self.store.sound(job.key):
+        if not self.store.holds(job.key):
             self.store.write(job.key, answers.tensors)
 
     def _ask(self, predict: Predictor, places: np.ndarray) -> np.ndarray:

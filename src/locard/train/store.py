@@ -68,6 +68,10 @@ class Store:
         make_folder(self.folder)
         write_file(self.path(key), pack(tensors))
 
+    def holds(self, key: str) -> bool:
+        """Whether a file is there already, in a folder; an object store is asked that when it is written."""
+        return self.far is None and self.path(key).exists()
+
     def missing(self, keys: Iterable[str]) -> tuple[list[str], list[str]]:
         """Keys without a file, and messages about damaged files, which have been set aside.
 
@@ -243,31 +247,23 @@ class StoreReader:
         return self._store.read(self._keys[model], self._name)
 
 
-def open_store(own: Path, place: str | None, base: Path) -> Store:
-    """The store of a run: its own folder, a folder that other machines see too, or an object store (tried out here).
+def open_store(own: Path, place: str, base: Path) -> Store:
+    """A store that is not the run's own folder: a folder that other machines see too, or an object store.
 
     Args:
-        own: the folder in the run folder.
-        place: ``compute.store``: a path, ``file://...`` or any other URL; none for the run's own folder.
+        own: the folder in the run folder, for what is fetched.
+        place: ``compute.store``: a path, ``file://...`` or any other URL.
         base: where relative paths start.
-
-    Raises:
-        RunStopped: the place cannot be written.
-        SettingsError: no such kind of address.
 
     >>> open_store(Path("run/observations"), "memory://run1", Path()).where
     'memory://run1'
     """
-    if place is None:
-        return Store(own)
     url = urlsplit(place)
     if "://" in place and url.scheme != "file":
-        store = Store(own, ObjectStore(place.rstrip("/")))
-    else:
-        store = Store(base / Path(unquote(url.path) if url.scheme == "file" else place).expanduser())
-        store.clean(older=ABANDONED)
-    with store.marked():  # it can be written, or that is said before anything is trained
-        return store
+        return Store(own, ObjectStore(place.rstrip("/")))
+    store = Store(base / Path(unquote(url.path) if url.scheme == "file" else place).expanduser())
+    store.clean(older=ABANDONED)
+    return store
 
 
 def _name(key: str) -> str:
