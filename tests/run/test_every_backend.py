@@ -181,14 +181,14 @@ def test_one_thread_a_worker(backend):
 
 @WITH_WORKERS
 def test_a_chunk_whose_worker_dies_half_way_runs_again_and_no_other_does(backend, tmp_path):
-    """Planted: a worker's queued chunks counted as lost with it run twice."""
+    """Told apart from a backend that counts a worker's queued chunks as lost with it: those would run twice."""
     assert sorted(backend.map(Dies(tmp_path, {3}, 1), range(8))) == [n * 10 for n in range(8)]
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {str(n): "xx" if n == 3 else "x" for n in range(8)}
 
 
 @WITH_WORKERS
 def test_a_chunk_that_always_kills_its_worker_stops_the_run_after_three_attempts(backend, tmp_path):
-    """Planted: one attempt more is four letters; an endless one never ends."""
+    """One attempt more would be four letters; an endless one would never end."""
     with pytest.raises(RunStopped, match=r"lost theirs 3 times .*run the same command again: everything finished"):
         list(backend.map(Dies(tmp_path, {3}, 99), range(6)))
     assert (tmp_path / "3").read_text() == "x" * ATTEMPTS
@@ -196,7 +196,7 @@ def test_a_chunk_that_always_kills_its_worker_stops_the_run_after_three_attempts
 
 @WITH_WORKERS
 def test_deaths_of_different_chunks_are_not_added_up(backend, tmp_path):
-    """Four deaths in one run. Planted: counting every death, whatever its worker worked on, stops it at the third."""
+    """Four deaths in one run: counting every death, whatever its worker worked on, would stop it at the third."""
     assert sorted(backend.map(Dies(tmp_path, {0, 6, 12, 18}, 1), range(24))) == [n * 10 for n in range(24)]
 
 
@@ -215,7 +215,7 @@ def test_what_the_work_raises_comes_back_as_it_is_and_is_not_tried_again(backend
 
 @WITH_WORKERS
 def test_results_that_are_closed_leave_nothing_at_work(backend, tmp_path):
-    """Planted: a backend that leaves its tasks alone keeps the files growing."""
+    """A backend that leaves its tasks alone would keep the files growing."""
     results = backend.map(Lasts(tmp_path), range(9))
     assert next(results) == 0
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2, seconds=60)

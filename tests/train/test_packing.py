@@ -39,7 +39,7 @@ def test_a_longer_file_is_seen_at_a_glance():
 
 
 def test_content_is_the_checksums_affair_and_memory_stays_at_one_block():
-    """Planted: a payload read as one piece is one read of 3 MB."""
+    """A payload read as one piece would be one read of 3 MB."""
     data = bytearray(pack({"a": np.zeros(800_000, dtype=np.float32)}))
     data[-1] ^= 1
     assert at_a_glance(bytes(data))
