@@ -18,7 +18,7 @@ from locard.prepare import check_design, prepare
 from locard.result import AuditResult
 from locard.settings import read_settings
 from locard.stats import resolution
-from locard.train.recipe import SklearnRecipe
+from locard.train.choose_recipe import recipe_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ALONE = ["--set", "compute.workers=1"]  # the same result, without the two seconds that workers take to start
@@ -129,8 +129,7 @@ def test_every_settings_file_is_valid(path: Path) -> None:
     settings = read_settings(path)
     check_design(settings)
     assert len(build_attacks(list(settings.attack))) == len(settings.attack)
-    target = settings.target
-    SklearnRecipe(estimator=target.estimator, params=target.params, preprocess=target.preprocess).check()
+    recipe_of(settings.target, path.parent)
     assert f"locard audit examples/{path.relative_to(EXAMPLES)}" in path.read_text(), "it says how to run it"
 
 

@@ -201,9 +201,9 @@ def fits(monkeypatch) -> list[int]:
     """The numbers of the models that were really trained."""
     trained, real = [], Training.__call__
 
-    def counted(self, job):
-        trained.append(job.model)
-        return real(self, job)
+    def counted(self, chunk):
+        trained.extend(job.model for job in chunk.jobs)
+        return real(self, chunk)
 
     monkeypatch.setattr(Training, "__call__", counted)
     return trained

@@ -21,7 +21,8 @@ import locard
 from locard.data.records import Records
 from locard.errors import DataError, LocardError, NotEnoughReferences, SettingsError
 from locard.report.redact import redact
-from locard.settings import TargetSettings, make_settings, to_toml
+from locard.settings import TargetSettings, make_settings
+from locard.settings_text import to_toml
 from locard.trained_elsewhere import with_checkpoints
 
 BOUND = 0.133

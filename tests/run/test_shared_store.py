@@ -20,7 +20,12 @@ def fits(monkeypatch) -> list[int]:
     """The models that are trained in this process."""
     trained: list[int] = []
     real = Training.__call__
-    monkeypatch.setattr(Training, "__call__", lambda self, job: trained.append(job.model) or real(self, job))
+
+    def counted(self, chunk):
+        trained.extend(job.model for job in chunk.jobs)
+        return real(self, chunk)
+
+    monkeypatch.setattr(Training, "__call__", counted)
     return trained
 
 

@@ -122,10 +122,13 @@ def test_models_that_are_gone_or_damaged_right_after_training_stop_the_run(recor
         with pytest.raises(RunStopped, match=r"6 of the 6 models just trained are gone from .*run/observations"):
             train_missing(elsewhere, made, folder, LocalBackend(1), Watch())
 
-        def forgetful(job):
-            done = work(job)
-            flip(folder.store.path(job.key))
-            return done
+        class Forgetful(Training):
+            def __call__(self, chunk):
+                done = Training.__call__(self, chunk)
+                for job in chunk.jobs:
+                    flip(folder.store.path(job.key))
+                return done
 
+        forgetful = Forgetful(recipe, work.records, work.audited, work.population, folder.store)
         with pytest.raises(RunStopped, match=r"6 of the 6 .* or damaged\. Check that disk"):
             train_missing(forgetful, made, folder, LocalBackend(1), Watch())
