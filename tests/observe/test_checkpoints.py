@@ -51,7 +51,7 @@ def keys(c: Checkpoints, r: Records, places: Any = (AUDITED, POPULATION)) -> lis
 def answers(c: Checkpoints, r: Records, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     store = Store(folder)
     work = Asking(c, r, AUDITED, POPULATION, store)
-    done = [work(Chunk((job,)))[0] for job in c.jobs(r, [np.arange(30)] * len(c), (AUDITED, POPULATION))]
+    done = work(Chunk(tuple(c.jobs(r, [np.arange(30)] * len(c), (AUDITED, POPULATION)))))
     return tuple(np.stack([store.read(d.key, name) for d in done]) for name in ("logits", "population"))  # type: ignore[return-value]
 
 
@@ -163,13 +163,14 @@ def test_a_key_is_what_is_in_the_file_and_what_it_is_asked(records, files, tmp_p
     renamed = shutil.copy(files[0], tmp_path / "other.skops")
     assert keys(opened([Path(renamed), *files[1:]], r), r) == before
     assert keys(opened(files[::-1], r), r) == before[::-1]
-    assert keys(opened([*files, files[0]], r), r)[:3] == before  # more models keep the keys of the others
+    skops_io.dump(fitted(r, 1, max_depth=1)[0], tmp_path / "more.skops")
+    assert keys(opened([*files, tmp_path / "more.skops"], r), r)[:3] == before  # more models keep the others' keys
     assert not set(keys(opened(files, records(60, seed=1)), records(60, seed=1))) & set(before)
     assert not set(keys(opened(files, r), r, (AUDITED[:-1], POPULATION))) & set(before)
     assert not set(keys(opened(files, r), r, (AUDITED, POPULATION[:-1]))) & set(before)
-    shutil.copy(files[1], files[0])
+    shutil.copy(tmp_path / "more.skops", files[0])
     after = keys(opened(files, r), r)
-    assert after[0] == after[1] == before[1]
+    assert [a == b for a, b in zip(after, before, strict=True)] == [False, True, True]
 
 
 def test_the_loaders_text_and_the_versions_behind_a_model_are_in_the_key(records, own, tmp_path, monkeypatch):
@@ -244,6 +245,26 @@ def test_answers_that_are_none_are_told_before_the_audit(records, answer, said):
         opened([Says([0.5, 0.5]), Says(answer)], r)
 
 
+def test_a_model_given_twice_is_refused_with_both_names(records, files, tmp_path):
+    copy = tmp_path / "copies" / files[0].name
+    copy.parent.mkdir()
+    shutil.copy(files[0], copy)
+    with pytest.raises(SettingsError, match=rf"needed once, but {tmp_path.name}/m-0\.skops and copies/m-0\.skops are"):
+        opened([*files, copy], records(60))
+
+
+def test_a_file_that_changes_after_the_check_is_not_asked(records, files, tmp_path):
+    """Planted: the digest taken on trust; the answers of another model would lie under this one's key."""
+    r = records(60)
+    made = opened(files, r)
+    skops_io.dump(fitted(r, 1, max_depth=1)[0], files[1])
+    with pytest.raises(
+        SettingsError, match=r"m-1\.skops: the file that was checked is needed, but it has changed since"
+    ):
+        answers(made, r, tmp_path / "store")
+    assert len(list((tmp_path / "store").glob("*.safetensors"))) == 1
+
+
 def test_one_model_is_too_few_and_a_lambda_cannot_be_told_apart(records):
     r = records(60)
     with pytest.raises(SettingsError, match="at least 2 models are needed, found 1"):
@@ -281,4 +302,4 @@ def test_warnings_are_those_of_the_audit_not_of_the_check(records, tmp_path, rec
     assert not recwarn.list
     jobs = made.jobs(r, [np.arange(30)] * 2, (AUDITED, POPULATION))
     work = Asking(made, r, AUDITED, POPULATION, Store(tmp_path))
-    assert [work(Chunk((job,)))[0].warned for job in jobs] == [("UserWarning: old version",), ()]
+    assert [done.warned for done in work(Chunk(tuple(jobs)))] == [("UserWarning: old version",), ()]
