@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 
@@ -9,44 +10,48 @@ import numpy as np
 
 from locard.check import nearest
 from locard.errors import SettingsError
-from locard.seeds import Seed
+from locard.train.neural.layers import splitmix
 
 NAMES = ("identity", "flip", "shift(down, right)", "noise(sd)")
 _CALL = re.compile(r"(\w+)(?:\((.*)\))?")
 
-Form = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Form = Callable[[np.ndarray], np.ndarray]
 
 
-def form(text: str) -> Form:
+def form(text: str, draw: int = 0) -> Form:
     """The function behind one entry of the list.
 
     - ``identity``: the record as it is
     - ``flip``: mirrored left to right (last axis)
     - ``shift(down, right)``: moved by whole pixels, zeros at the edges (last two axes)
-    - ``noise(sd)``: Gaussian noise, drawn once a record and the same for all models
+    - ``noise(sd)``: Gaussian noise, a function of the record's numbers: the same for all models, wherever it is asked
+
+    Args:
+        text: as in the recipe.
+        draw: which of several noises of the same name it is.
 
     Raises:
         SettingsError: an unknown name, or numbers that it does not take.
 
-    >>> form("shift(0, 1)")(np.array([[[1, 2], [3, 4]]]), np.random.default_rng(0)).tolist()
+    >>> form("shift(0, 1)")(np.array([[[1, 2], [3, 4]]])).tolist()
     [[[0, 1], [0, 3]]]
     """
     name, inside = _taken_apart(text)
     if name == "identity" and not inside:
-        return lambda x, rng: x
+        return lambda x: x
     if name == "flip" and not inside:
-        return lambda x, rng: x[..., ::-1]
+        return lambda x: x[..., ::-1]
     if name == "shift" and len(inside) == 2 and all(v == int(v) for v in inside):
-        return lambda x, rng: _shifted(x, int(inside[0]), int(inside[1]))
+        return lambda x: _shifted(x, int(inside[0]), int(inside[1]))
     if name == "noise" and len(inside) == 1 and inside[0] > 0:
-        return lambda x, rng: x + inside[0] * rng.standard_normal(x.shape).astype(x.dtype)
+        return lambda x: x + (inside[0] * _noise(x, f"{inside[0]!r} {draw}")).astype(x.dtype)
     raise SettingsError(
         f"target.augment: forms of the list {', '.join(NAMES)} are needed, found {text!r}. {nearest(name, NAMES)}"
     )
 
 
 def augmented(x: np.ndarray, forms: tuple[str, ...]) -> np.ndarray:
-    """All forms below each other: ``[forms * records, ...]``, contiguous. Noise is part of the recipe: always the same.
+    """All forms below each other: ``[forms * records, ...]``, contiguous.
 
     Raises:
         SettingsError: forms of images for records that are none.
@@ -59,7 +64,7 @@ def augmented(x: np.ndarray, forms: tuple[str, ...]) -> np.ndarray:
                 f"noise(sd), or leave it out."
             )
         used = x if np.issubdtype(x.dtype, np.floating) or text == "identity" else x.astype(np.float32)
-        parts.append(form(text)(used, Seed(0).child("augment", place, text).generator()))
+        parts.append(form(text, forms[:place].count(text))(used))
     return np.ascontiguousarray(np.concatenate(parts)) if len(parts) > 1 else np.ascontiguousarray(parts[0])
 
 
@@ -80,3 +85,16 @@ def _shifted(x: np.ndarray, down: int, right: int) -> np.ndarray:
         ..., max(0, -down) : max(0, -down) + rows, max(0, -right) : max(0, -right) + columns
     ]
     return out
+
+
+def _noise(x: np.ndarray, name: str) -> np.ndarray:
+    """Standard normal ``float64`` of x's shape: each record's own, from a counter under a hash of its numbers."""
+    flat = np.ascontiguousarray(x, dtype=np.float64).reshape(len(x), -1) + 0.0  # no negative zeros
+    columns = np.arange(1, flat.shape[1] + 1, dtype=np.uint64)
+    start = np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+    with np.errstate(over="ignore"):
+        content = splitmix(flat.view(np.uint64) + splitmix(columns + start)).sum(axis=1, dtype=np.uint64)
+        draws = [splitmix(splitmix(content)[:, None] + splitmix(2 * columns + np.uint64(k) + start)) for k in (0, 1)]
+    first, second = ((d >> np.uint64(11)).astype(np.float64) * 2.0**-53 for d in draws)
+    normal: np.ndarray = np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)  # Box and Muller
+    return normal.reshape(x.shape)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from locard.train.asked import Run
 from locard.train.neural.data import NetworkData
@@ -18,13 +17,17 @@ if TYPE_CHECKING:
 
 
 def held_out(recipe: TorchRecipe, run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(records trained on, records held out): the second is empty without ``patience``."""
+    """(records trained on, records held out): the second is empty without ``patience``.
+
+    A record that is there several times is held out with all its copies.
+    """
     if not recipe.patience:
         return run.index, run.index[:0]
     rng = np.random.Generator(np.random.SFC64([run.seed, 2**31]))  # apart from every epoch's
-    order = rng.permutation(len(run.index))
-    count = min(len(order) - 1, max(1, round(recipe.validation * len(order))))
-    return run.index[np.sort(order[count:])], run.index[np.sort(order[:count])]
+    distinct = np.unique(run.index)
+    count = min(len(distinct) - 1, max(1, round(recipe.validation * len(distinct))))
+    out = np.isin(run.index, rng.permutation(distinct)[:count])
+    return run.index[~out], run.index[out]
 
 
 class Patience:
@@ -38,9 +41,11 @@ class Patience:
         self, model: int, state: Stack, data: NetworkData, held: np.ndarray, own: Callable[..., Any] | None
     ) -> bool:
         """Whether this model (a stack of one) has been patient enough."""
-        x = data.rows(held, 0)
-        y = data.y[torch.from_numpy(held).to(data.device)]
-        total = sum(float(record_losses(z[0], y[rows], own, 0.0).sum()) for rows, z in state.logits(x))
+        x, y, weight = data.rows(held, 0), data.labels(held), data.weights(held)
+        total = 0.0
+        for rows, z in state.logits(x):
+            losses = record_losses(z[0], y[rows], own, 0.0)
+            total += float((losses if weight is None else losses * weight[rows]).sum())
         best = self._best.get(model)
         if best is None or total < best[0]:
             self._best[model] = (total, 0, state)

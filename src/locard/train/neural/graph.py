@@ -40,6 +40,8 @@ SHORTER: dict[Any, Callable[..., Any]] = {
     ATEN.expand.default: torch.Tensor.expand,
 }
 
+SHORT_VIEWS = (torch.transpose, torch.unsqueeze, torch.Tensor.view, torch.Tensor.expand)
+
 
 def recorded(function: Callable[..., Any], *example: Any) -> fx.GraphModule:
     """``function`` as the operations that it does on arguments of these shapes.
@@ -75,6 +77,7 @@ def _fuse_bias(graph: fx.GraphModule, node: fx.Node) -> None:
         fits = (
             isinstance(product, fx.Node)
             and isinstance(bias, fx.Node)
+            and bias is not product
             and product.target is ATEN.bmm.default
             and len(product.users) == 1
             and _shape(product) == _shape(node)
@@ -91,9 +94,16 @@ def _fuse_bias(graph: fx.GraphModule, node: fx.Node) -> None:
 
 
 def peak_bytes(graph: fx.GraphModule) -> int:
-    """Most bytes that the graph's own results take at one time (its inputs are not counted)."""
+    """Most bytes that the graph's own results take at one time (its inputs are not counted).
+
+    A result lives until its last use, or that of its last view.
+    """
     order = {node: place for place, node in enumerate(graph.graph.nodes)}
     last = {node: max((order[u] for u in node.users), default=order[node]) for node in order}
+    for node in reversed(order):
+        if _is_view(node):
+            for of in node.all_input_nodes:
+                last[of] = max(last[of], last[node])
     sizes = {node: _bytes(node) for node in order if node.op == "call_function" and not _is_view(node)}
     ends: dict[int, int] = {}
     alive = most = 0
@@ -107,7 +117,7 @@ def peak_bytes(graph: fx.GraphModule) -> int:
 
 
 def _is_view(node: fx.Node) -> bool:
-    if node.target is operator.getitem:
+    if node.target is operator.getitem or node.target in SHORT_VIEWS:
         return True
     schema = getattr(node.target, "_schema", None)
     return schema is not None and any(r.alias_info is not None for r in schema.returns)

@@ -7,12 +7,13 @@ depend on its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
 
 CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -20,23 +21,48 @@ OWN_RANDOMNESS = (nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
 
 class KeyedDropout(nn.Module):
-    """Dropout with the mask as an input: ``x * mask``, where the mask holds 0 or 1 / (1 - p).
+    """Dropout with the masks as inputs: ``x * mask``, where a mask holds 0 or 1 / (1 - p).
 
-    The mask of a training step is a function of (model's seed, step, layer, place), by ``keyed_masks``.
+    - the mask of a training step is a function of (model's seed, step, layer, place), by ``keyed_masks``
+    - a layer that one forward pass calls several times has a mask for each call
+    - where the first axis is not the records, torch's own layer goes on (``alone``)
     """
 
-    def __init__(self, p: float, *, channelwise: bool) -> None:
+    def __init__(self, of: nn.modules.dropout._DropoutNd) -> None:
         super().__init__()
-        self.p, self.channelwise = p, channelwise
-        self.shape: tuple[int, ...] | None = None  # of one record's mask, learnt by looking at one forward pass
-        self.mask: torch.Tensor
-        self.register_buffer("mask", torch.ones(()), persistent=False)
+        self.p, self.was = of.p, of
+        self.channelwise = isinstance(of, CHANNELWISE)
+        self.shapes: list[tuple[int, ...]] = []  # of one record's mask, by call; learnt by looking at a forward pass
+        self.alone = False
+        self.calls = 0
+        self.seen: list[tuple[int, ...]] | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Masked in training, unchanged otherwise."""
-        if self.shape is None:
-            self.shape = (x.shape[1], *(1 for _ in x.shape[2:])) if self.channelwise else tuple(x.shape[1:])
-        return x * self.mask if self.training else x
+        if not self.training:
+            return x
+        if self.seen is not None:
+            self.seen.append(tuple(x.shape))
+            return x
+        if self.alone:
+            dropped: torch.Tensor = self.was(x)
+            return dropped
+        self.calls += 1
+        if self.calls > len(self.shapes):
+            raise RuntimeError(
+                f"a dropout layer that is called {len(self.shapes)} times in a pass was called once more; "
+                f"give each call a layer of its own"
+            )
+        mask: torch.Tensor = self.get_buffer(f"mask{self.calls - 1}")
+        return x * mask
+
+    def learn(self, records: int) -> None:
+        """Take over what was seen of a forward pass of this many records."""
+        seen, self.seen = self.seen or [], None
+        self.alone = any(len(shape) < 2 or shape[0] != records for shape in seen)
+        for place, (_, width, *rest) in enumerate([] if self.alone else seen):
+            self.shapes.append((width, *(1 for _ in rest)) if self.channelwise else (width, *rest))
+            self.register_buffer(f"mask{place}", torch.ones(()), persistent=False)
 
 
 class KeyedBatchNorm(nn.Module):
@@ -45,6 +71,7 @@ class KeyedBatchNorm(nn.Module):
     - equal to ``torch.nn.BatchNorm1d/2d/3d`` on batches without padding
     - rows of weight 0 (padding) do not count
     - a batch of one value a channel keeps the running variance, where PyTorch raises
+    - called several times in a pass, it moves its running statistics as often
     """
 
     def __init__(self, of: nn.modules.batchnorm._BatchNorm) -> None:
@@ -69,9 +96,9 @@ class KeyedBatchNorm(nn.Module):
             mean, var, count = self._statistics(x)
             self._remember(mean, var, count)
         out = (x - mean.reshape(shape)) * torch.rsqrt(var.reshape(shape) + self.eps)
-        if self.weight is not None and self.bias is not None:
-            out = out * self.weight.reshape(shape) + self.bias.reshape(shape)
-        return out
+        if self.weight is not None:
+            out = out * self.weight.reshape(shape)
+        return out if self.bias is None else out + self.bias.reshape(shape)
 
     def _statistics(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         over = (0, *range(2, x.dim()))
@@ -80,6 +107,8 @@ class KeyedBatchNorm(nn.Module):
             mean = x.mean(over)
             var = x.var(over, unbiased=False)
             return mean, var, torch.full((), float(x.shape[0] * places), dtype=x.dtype, device=x.device)
+        if len(self.rows) != len(x):
+            raise ValueError(f"batch normalisation over {len(x)} rows, but the batch has {len(self.rows)} records")
         rows = self.rows.reshape(-1, *(1 for _ in x.shape[1:]))
         count = self.rows.sum() * places
         mean = (x * rows).sum(over) / count
@@ -89,12 +118,9 @@ class KeyedBatchNorm(nn.Module):
     def _remember(self, mean: torch.Tensor, var: torch.Tensor, count: torch.Tensor) -> None:
         if self.running_mean is None or self.running_var is None:
             return
-        m = self.momentum
-        unbiased = torch.where(count > 1, var * (count / (count - 1).clamp(min=1)), self.running_var)
-        self.fresh = (
-            (1 - m) * self.running_mean + m * mean.detach(),
-            (1 - m) * self.running_var + m * unbiased.detach(),
-        )
+        m, (old_mean, old_var) = self.momentum, self.fresh or (self.running_mean, self.running_var)
+        unbiased = torch.where(count > 1, var * (count / (count - 1).clamp(min=1)), old_var)
+        self.fresh = (1 - m) * old_mean + m * mean.detach(), (1 - m) * old_var + m * unbiased.detach()
 
 
 @dataclass(eq=False)
@@ -106,29 +132,63 @@ class Keyed:
     norms: dict[str, KeyedBatchNorm] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, module: nn.Module) -> Keyed:
-        """The module with its dropout and normalisation layers replaced (in place)."""
+    def of(cls, module: nn.Module, x: torch.Tensor) -> Keyed:
+        """The module with its dropout and normalisation layers replaced (in place), in training mode.
+
+        Args:
+            module: layers of torch's own dropout and normalisation classes are replaced, their subclasses are not.
+            x: a few records, so that every dropout layer sees the shapes of its masks.
+        """
         keyed = cls(module)
+        made: dict[nn.Module, nn.Module] = {}  # a layer that stands in two places stays one layer
         for name, parent, attribute, child in list(_children(module)):
-            new: nn.Module
-            if isinstance(child, (nn.Dropout, *CHANNELWISE)):
-                new = keyed.dropouts[name] = KeyedDropout(child.p, channelwise=isinstance(child, CHANNELWISE))
-            elif isinstance(child, NORMS) and child.momentum is not None:
-                new = keyed.norms[name] = KeyedBatchNorm(child)
+            if type(child) in (nn.Dropout, *CHANNELWISE):
+                if child not in made:
+                    made[child] = keyed.dropouts[name] = KeyedDropout(child)  # type: ignore[arg-type]
+            elif type(child) in NORMS and child.momentum is not None:
+                if child not in made:
+                    made[child] = keyed.norms[name] = KeyedBatchNorm(child)  # type: ignore[arg-type]
             else:
                 continue
-            new.training = child.training
-            setattr(parent, attribute, new)
+            setattr(parent, attribute, made[child])
+        module.register_forward_pre_hook(lambda *_: keyed._begin())
+        module.train()
+        if keyed.dropouts:
+            keyed._learn(x)
         return keyed
 
-    def learn_shapes(self, x: torch.Tensor) -> None:
-        """One forward pass, so that every dropout layer knows the shape of its mask."""
-        if any(d.shape is None for d in self.dropouts.values()):
-            training = self.module.training
-            self.module.eval()
-            with torch.no_grad():
-                self.module(x)
-            self.module.train(training)
+    @property
+    def masks(self) -> list[tuple[str, float, tuple[int, ...]]]:
+        """Every mask of a pass: the buffer's name, the share of zeros and the shape for one record."""
+        return [(f"{n}.mask{i}", d.p, s) for n, d in self.dropouts.items() for i, s in enumerate(d.shapes)]
+
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """Buffers that belong to the model: all but dropout masks."""
+        masks = {name for name, _, _ in self.masks}
+        return {n: b for n, b in self.module.named_buffers() if n not in masks}
+
+    def set_masks(self, masks: Mapping[str, torch.Tensor]) -> None:
+        """Put a step's masks in place."""
+        for name, mask in masks.items():
+            layer, _, buffer = name.rpartition(".")
+            setattr(self.dropouts[layer], buffer, mask)
+
+    def _begin(self) -> None:
+        """Before every forward pass."""
+        for layer in self.dropouts.values():
+            layer.calls = 0
+        for norm in self.norms.values():
+            norm.fresh = None
+
+    def _learn(self, x: torch.Tensor) -> None:
+        """One forward pass that changes no buffer."""
+        for layer in self.dropouts.values():
+            layer.seen = []
+        with torch.no_grad():
+            functional_call(self.module, {n: b.clone() for n, b in self.module.named_buffers()}, (x,))
+        for layer in self.dropouts.values():
+            layer.learn(len(x))
+        self._begin()
 
 
 def why_alone(module: nn.Module) -> str | None:
@@ -136,6 +196,8 @@ def why_alone(module: nn.Module) -> str | None:
     for name, child in module.named_modules():
         if isinstance(child, OWN_RANDOMNESS):
             return f"layer {name!r} ({type(child).__name__}) draws random numbers of its own"
+        if isinstance(child, KeyedDropout) and child.alone:
+            return f"layer {name!r} ({type(child.was).__name__}) acts on rows that are not the batch's records"
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             return f"layer {name!r} ({type(child).__name__}) keeps running statistics in a way of its own"
         if isinstance(child, nn.RNNBase):
@@ -144,10 +206,11 @@ def why_alone(module: nn.Module) -> str | None:
 
 
 def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Module]]:
-    for name, child in module.named_modules():
-        parent_name, _, attribute = name.rpartition(".")
-        if name:
-            yield name, module.get_submodule(parent_name), attribute, child
+    """(name, parent, attribute, child), under every attribute that a child stands in."""
+    for parent_name, parent in module.named_modules():
+        for attribute, child in parent._modules.items():
+            if child is not None:
+                yield f"{parent_name}.{attribute}".lstrip("."), parent, attribute, child
 
 
 # --- masks ---------------------------------------------------------------------------------------------------------
@@ -160,7 +223,7 @@ def mask_keys(seeds: np.ndarray, step: int, layer: int) -> np.ndarray:
     z = np.asarray(seeds, dtype=np.uint64)
     with np.errstate(over="ignore"):
         for word in (step + 1, layer + 1):
-            z = _splitmix(z + np.uint64(word) * np.uint64(0x9E3779B97F4A7C15))
+            z = splitmix(z + np.uint64(word) * np.uint64(0x9E3779B97F4A7C15))
     return (
         np.stack([(z & np.uint64(0xFFFFFFFF)) | np.uint64(1), z >> np.uint64(32)], axis=1)
         .astype(np.uint32)
@@ -168,7 +231,8 @@ def mask_keys(seeds: np.ndarray, step: int, layer: int) -> np.ndarray:
     )
 
 
-def _splitmix(z: np.ndarray) -> np.ndarray:
+def splitmix(z: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64 on ``uint64``. Source: Steele, Lea, Flood 2014 (OOPSLA)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     out: np.ndarray = z ^ (z >> np.uint64(31))

@@ -1,35 +1,35 @@
-"""The vectorised trainer: many models of one architecture in one program, each as if it were alone.
+"""The vectorised trainer, and which recipes it is for.
 
-Parameters are stacked along a first axis; ``torch.func`` turns the one-model loss into the losses of all; an ordinary
-optimiser updates the stacks. All models of a stack have taken the same number of steps at any time, so that what an
-optimiser counts is right for each; their epochs may end at different steps.
+A module is looked at by its layers' types, by calling it for many models at once, and by training two small models
+both ways and comparing: what a module keeps outside its parameters and buffers shows only there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import fx
-from torch.func import functional_call, grad, vmap
 
 from locard.train.asked import Run
 from locard.train.neural.data import NetworkData
-from locard.train.neural.early import Patience, held_out
-from locard.train.neural.graph import peak_bytes, recorded
-from locard.train.neural.layers import Keyed, keyed_masks, mask_keys, why_alone
-from locard.train.neural.objective import as_classes, fresh, record_losses, soft_labels, weighted_mean
-from locard.train.neural.one_model import AtEpoch, length_of
-from locard.train.neural.orders import Orders
-from locard.train.neural.schedules import schedule
-from locard.train.neural.state import Stack, buffers_of
+from locard.train.neural.layers import why_alone
+from locard.train.neural.objective import fresh, own_randomness
+from locard.train.neural.one_model import AtEpoch, train_one
+from locard.train.neural.stack_training import StackTraining
+from locard.train.neural.state import Stack
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
 
-Named = dict[str, torch.Tensor]
+__all__ = ["CannotStack", "StackTraining", "cannot_stack", "train_many"]
+
+CLOSE = 0.01  # of an update's largest change: float32 rounding of three steps makes 1e-5, a state of one's own 1
+
+_KNOWN: WeakKeyDictionary[NetworkData, dict[str, str | None]] = WeakKeyDictionary()  # data -> recipe -> reason
 
 
 def train_many(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], at_epoch: AtEpoch | None = None) -> Stack:
@@ -51,228 +51,59 @@ class CannotStack(Exception):
 
 
 def cannot_stack(recipe: TorchRecipe, data: NetworkData) -> str | None:
-    """Why the recipe's models must be trained one at a time; None where they can be stacked."""
+    """Why the recipe's models must be trained one at a time; None where they can be stacked.
+
+    - the answer is remembered for these data
+    - not seen: what a module does only after its first three steps
+    """
+    known = _KNOWN.setdefault(data, {})
+    if recipe.fingerprint not in known:
+        known[recipe.fingerprint] = _reason(recipe, data)
+    return known[recipe.fingerprint]
+
+
+def _reason(recipe: TorchRecipe, data: NetworkData) -> str | None:
     if not recipe.stackable:
         return f"the optimiser {recipe.optimizer} does not work element by element"
-    with torch.random.fork_rng(devices=[]):
-        keyed = fresh(recipe, data, 0)
-        if reason := why_alone(keyed.module):
+    with own_randomness(data.device):
+        if reason := why_alone(fresh(recipe, data, 0).module):
             return reason
-        try:
-            StackTraining(recipe, data, [Run(np.arange(2), 0), Run(np.arange(2), 1)]).step(0)
-        except (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError) as wrong:
-            said = str(wrong).splitlines() or [""]
-            return f"it cannot be called for many models at once ({type(wrong).__name__}: {said[0]})"
+    few = data.part(np.arange(min(16, data.records)))
+    runs = [Run(np.arange(7) % few.records, 0), Run(np.arange(4)[::-1] % few.records, 1)]
+    short = _short(recipe)
+    alone = [train_one(short, few, run) for run in runs]
+    try:
+        together = StackTraining(short, few, runs).run(None)
+        answers = torch.cat([z for _, z in together.logits(few.x)], dim=1)
+    except Exception as wrong:  # noqa: BLE001  the user's own forward may raise anything; the reason is told
+        said = str(wrong).splitlines() or [""]
+        return f"it cannot be called for many models at once ({type(wrong).__name__}: {said[0]})"
+    first = StackTraining(short, few, runs).now()
+    for model, one in enumerate(alone):
+        if name := _differs(first.tensors(model), one.tensors(0), together.tensors(model)):
+            return (
+                f"trained beside another model it is not what it is alone ({name} differs): it keeps a state of its own"
+            )
+        apart = torch.cat([z for _, z in one.logits(few.x)], dim=1)[0]
+        if not torch.allclose(apart, answers[model], rtol=CLOSE, atol=CLOSE * float(apart.abs().max()), equal_nan=True):
+            return "asked beside another model it does not answer what it answers alone: it keeps a state of its own"
     return None
 
 
-class StackTraining:
-    """The state of one stack while it is trained."""
-
-    def __init__(self, recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run]) -> None:
-        self.recipe, self.data = recipe, data
-        self.seeds = np.array([r.seed for r in runs], dtype=np.int64)
-        parts = [held_out(recipe, r) for r in runs]
-        self.held = [p[1] for p in parts]
-        self.lengths = [length_of(recipe, len(p[0])) for p in parts]
-        self.orders = Orders([p[0] for p in parts], self.lengths, self.seeds, data)
-        self.keyed, params, self.buffers = _first_weights(recipe, data, self.seeds)
-        self.params = {n: p.requires_grad_() for n, p in params.items()}
-        self.scaling = data.scaling([p[0] for p in parts])
-        fused = {"fused": True} if recipe.optimizer.lower() in ("sgd", "adam", "adamw", "adagrad") else {}
-        self.optimizer = recipe.optimizer_of(
-            list(self.params.values()), **({} if recipe.optimizer_params.get("foreach") else fused)
-        )
-        self.factors = [schedule(recipe.schedule, recipe.schedule_params, n, recipe.warmup) for n in self.lengths]
-        self.soft = soft_labels(data.classes, recipe.label_smoothing, data.x.new_zeros((), dtype=data.dtype))
-        self.own_loss = recipe.loss_function()
-        self.graphs: dict[bool, fx.GraphModule] = {}
-        self.places = list(range(len(runs)))  # which run each row of the stack is
-        self.done: dict[int, Stack] = {}
-        self._x: torch.Tensor | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the stack: weights, gradients, the optimiser's state and what one step holds at a time."""
-        weights = sum(p.numel() * p.element_size() for p in self.params.values())
-        kept = [v for s in self.optimizer.state.values() for v in s.values() if torch.is_tensor(v)]
-        kept += [] if self._x is None else [self._x]
-        step = max((peak_bytes(g) for g in self.graphs.values()), default=0)
-        return 2 * weights + sum(t.numel() * t.element_size() for t in kept) + step
-
-    def run(self, at_epoch: AtEpoch | None) -> Stack:
-        """All steps of all models."""
-        patience = Patience(self.recipe.patience) if self.recipe.patience else None
-        step = 0
-        while len(self.done) < len(self.lengths):
-            self.step(step)
-            ended = [
-                r
-                for r, place in enumerate(self.places)
-                if place not in self.done and self.lengths[place].ends_epoch(step)
-            ]
-            if ended and (at_epoch or patience):
-                self._epoch_over(ended, step, at_epoch, patience)
-            for row in ended:
-                place = self.places[row]
-                if step + 1 == self.lengths[place].total and place not in self.done:
-                    self.done[place] = self._row(row)
-            step += 1
-            self._compact()
-        last = [self.done[place] for place in range(len(self.lengths))]
-        return _joined([patience.best_of(i, s) for i, s in enumerate(last)] if patience else last)
-
-    def step(self, step: int) -> None:
-        """One optimiser step of every model."""
-        rows, valid = self.orders.batch(self.places, step)
-        flat = torch.from_numpy(rows.reshape(-1)).to(self.data.device)
-        if self._x is None or len(self._x) != len(flat):
-            self._x = self.data.x.new_empty((len(flat), *self.data.shape))  # one buffer for all steps
-        x = torch.index_select(self.data.x, 0, flat, out=self._x).reshape(*rows.shape, *self.data.shape)
-        y = self.data.y.index_select(0, flat)
-        labels = self.soft.index_select(0, y) if self.own_loss is None else y
-        batch = {"x": x, "labels": labels.reshape(*rows.shape, *labels.shape[1:])}
-        if not valid.all() or self.data.weight is not None:
-            batch["present"] = torch.from_numpy(valid).to(device=self.data.device, dtype=self.data.dtype)
-            batch["weight"] = batch["present"]
-            if self.data.weight is not None:
-                batch["weight"] = batch["weight"] * self.data.weight.index_select(0, flat).reshape(rows.shape)
-        if self.scaling is not None:
-            batch |= self.scaling.tensors()
-        gradients, fresh_buffers = self._gradients(batch | self._masks(step, rows.shape[1]))
-        self._clip(gradients)
-        for name, p in self.params.items():
-            p.grad = gradients[name]
-        self._update(step)
-        self.buffers |= fresh_buffers
-
-    def _gradients(self, batch: Named) -> tuple[Named, Named]:
-        """Gradients and new running statistics; the step is recorded when a batch of its kind comes first."""
-        given = ({n: p.detach() for n, p in self.params.items()}, self.buffers, batch)
-        key = "weight" in batch
-        if key not in self.graphs:
-            self.graphs[key] = recorded(vmap(grad(self._loss, has_aux=True)), *given)
-        with torch.no_grad():
-            gradients, fresh_buffers = self.graphs[key](*given)
-        return gradients, fresh_buffers
-
-    def _loss(self, params: Named, buffers: Named, batch: Named) -> tuple[torch.Tensor, Named]:
-        """The loss of one model, and its new running statistics."""
-        x = batch["x"]
-        if "shift" in batch:
-            out = (x - batch["shift"]) * batch["scale"]
-            x = torch.where(torch.isnan(x), batch["fill"], out) if "fill" in batch else out
-        for norm in self.keyed.norms.values():
-            norm.rows = batch.get("present")
-        self.keyed.module.train()
-        masks = {n: m for n, m in batch.items() if n.endswith(".mask")}
-        logits = as_classes(functional_call(self.keyed.module, (params, {**buffers, **masks}), (x,)), self.data.classes)
-        if self.own_loss is None:
-            losses = -(batch["labels"] * torch.log_softmax(logits, dim=-1)).sum(-1)
-        else:
-            losses = record_losses(logits, batch["labels"], self.own_loss, 0.0)
-        new: Named = {}
-        for name, norm in self.keyed.norms.items():
-            if norm.fresh is not None:
-                new[f"{name}.running_mean"], new[f"{name}.running_var"] = norm.fresh
-            norm.fresh = norm.rows = None
-        return weighted_mean(losses, batch.get("weight")), new
-
-    def _masks(self, step: int, rows: int) -> Named:
-        out: Named = {}
-        for place, (name, layer) in enumerate(self.keyed.dropouts.items()):
-            keys = mask_keys(self.seeds[self.places], step, place)
-            out[f"{name}.mask"] = keyed_masks(keys, (rows, *(layer.shape or ())), layer.p, self.soft)
-        return out
-
-    def _clip(self, gradients: Named) -> None:
-        """Each model's gradient to at most the largest norm, as ``clip_grad_norm_`` does for one."""
-        if self.recipe.clip_norm is None:
-            return
-        square = sum(g.flatten(1).square().sum(1) for g in gradients.values())
-        share = (self.recipe.clip_norm / (torch.sqrt(square) + 1e-6)).clamp(max=1.0)  # type: ignore[arg-type]
-        for name, g in gradients.items():
-            gradients[name] = g * share.reshape(-1, *(1 for _ in g.shape[1:]))
-
-    def _update(self, step: int) -> None:
-        """One step of the optimiser; where models are at different learning rates, each gets its share of it."""
-        factors = [self.factors[place](step) for place in self.places]
-        top = max(factors)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * top
-        if top == min(factors):
-            self.optimizer.step()
-            return
-        before = {n: p.detach().clone() for n, p in self.params.items()}
-        self.optimizer.step()
-        share = torch.tensor([f / top for f in factors], dtype=self.data.dtype, device=self.data.device)
-        with torch.no_grad():
-            for n, p in self.params.items():
-                p.copy_(before[n] + (p - before[n]) * share.reshape(-1, *(1 for _ in p.shape[1:])))
-
-    def _epoch_over(self, ended: list[int], step: int, at_epoch: AtEpoch | None, patience: Patience | None) -> None:
-        by_epoch: dict[int, list[int]] = {}
-        for row in ended:
-            by_epoch.setdefault(self.lengths[self.places[row]].place(step)[0] + 1, []).append(row)
-        for epoch, rows in by_epoch.items():
-            if at_epoch:
-                at_epoch([self.places[r] for r in rows], epoch, self._now(rows))
-        for row in ended if patience else ():
-            place, now = self.places[row], self._row(row)
-            if patience and patience.enough(place, now, self.data, self.held[place], self.own_loss):
-                self.done[place] = now
-
-    def _row(self, row: int) -> Stack:
-        return self._now([row])
-
-    def _now(self, rows: list[int]) -> Stack:
-        params = {n: p.detach()[rows] for n, p in self.params.items()}  # an index with a list copies
-        buffers = {n: b[rows] for n, b in self.buffers.items()}
-        scaling = None if self.scaling is None else self.scaling.of(rows)
-        return Stack(self.keyed, params, buffers, scaling, self.data.classes)
-
-    def _compact(self) -> None:
-        """Drop the models that have ended, once they are half of the stack: recording the step again costs time."""
-        going = [r for r, place in enumerate(self.places) if place not in self.done]
-        if not going or len(going) > len(self.places) // 2:
-            return
-        for p in self.params.values():
-            state = self.optimizer.state.get(p, {})
-            for name, value in state.items():
-                if isinstance(value, torch.Tensor) and value.shape == p.shape:
-                    state[name] = value[going]
-            p.grad = None
-            p.data = p.data[going]
-        self.buffers = {n: b[going] for n, b in self.buffers.items()}
-        self.scaling = None if self.scaling is None else self.scaling.of(going)
-        self.factors, self.places = self.factors, [self.places[r] for r in going]
-        self.graphs.clear()
+def _short(recipe: TorchRecipe) -> TorchRecipe:
+    """Three steps of plain gradient descent, of bounded length: whole batches and parts of one are among them."""
+    plain = replace(recipe, optimizer="sgd", optimizer_params={}, schedule="constant", schedule_params={}, warmup=0)
+    return replace(
+        plain, epochs=None, steps=3, batch_size=4, drop_last=False, patience=None, learning_rate=0.1, clip_norm=1.0
+    )
 
 
-def _first_weights(recipe: TorchRecipe, data: NetworkData, seeds: np.ndarray) -> tuple[Keyed, Named, Named]:
-    """The architecture, and every model's first weights stacked."""
-    params: dict[str, list[torch.Tensor]] = {}
-    buffers: dict[str, list[torch.Tensor]] = {}
-    with torch.random.fork_rng(devices=[]):
-        for seed in seeds:
-            keyed = fresh(recipe, data, int(seed))
-            for n, p in keyed.module.named_parameters():
-                params.setdefault(n, []).append(p.detach())
-            for n, b in buffers_of(keyed.module).items():
-                buffers.setdefault(n, []).append(b)
-    return keyed, {n: torch.stack(p) for n, p in params.items()}, {n: torch.stack(b) for n, b in buffers.items()}
-
-
-def _joined(parts: list[Stack]) -> Stack:
-    first = parts[0]
-    params = {n: torch.cat([s.params[n] for s in parts]) for n in first.params}
-    buffers = {n: torch.cat([s.buffers[n] for s in parts]) for n in first.buffers}
-    scaling = first.scaling
-    if scaling is not None:
-        fill = None if scaling.fill is None else torch.cat([s.scaling.fill for s in parts])  # type: ignore[union-attr,misc]
-        scaling = type(scaling)(
-            torch.cat([s.scaling.shift for s in parts]),  # type: ignore[union-attr]
-            torch.cat([s.scaling.scale for s in parts]),  # type: ignore[union-attr]
-            fill,
-        )
-    return Stack(first.keyed, params, buffers, scaling, first.classes)
+def _differs(first: dict[str, torch.Tensor], one: dict[str, torch.Tensor], many: dict[str, torch.Tensor]) -> str | None:
+    """The first tensor whose change differs between the two ways, beside the largest change of all."""
+    largest = max(float((one[n] - first[n]).abs().max()) for n in one if one[n].is_floating_point() and one[n].numel())
+    for n in one:
+        a, b = one[n].double(), many[n].double()
+        rounding = 1e-5 * float(a.abs().max()) if a.numel() else 0.0
+        if not torch.allclose(a, b, rtol=0.0, atol=CLOSE * largest + rounding, equal_nan=True):
+            return n
+    return None

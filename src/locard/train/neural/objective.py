@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,32 +19,38 @@ def fresh(recipe: Any, data: NetworkData, seed: int) -> Keyed:
     """A new network with its first weights drawn from torch's global generator after ``manual_seed(seed)``.
 
     Raises:
-        SettingsError: the network does not answer records of this shape with one logit a class.
+        SettingsError: the network cannot be made for records of this shape.
     """
-    torch.manual_seed(seed)
-    keyed = Keyed.of(recipe.build(data.shape, data.classes).to(device=data.device, dtype=data.dtype))
-    keyed.learn_shapes(data.x[:2])
-    return keyed
+    torch.manual_seed(int(seed))
+    return Keyed.of(recipe.build(data.shape, data.classes).to(device=data.device, dtype=data.dtype), data.x[:2])
+
+
+@contextmanager
+def own_randomness(device: str) -> Iterator[None]:
+    """Whatever is drawn or seeded inside, torch's global generators come out as they went in."""
+    with torch.random.fork_rng(devices=[] if torch.device(device).type == "cpu" else [torch.device(device)]):
+        yield
 
 
 def check_output(recipe: Any, data: NetworkData) -> None:
     """Ask one untrained network about two records.
 
     Raises:
-        SettingsError: it raises, or its outputs are not ``[records, classes]``.
+        SettingsError: it raises, its outputs are not ``[records, classes]``, the loss is not one value a record, there
+            is nothing to train, or its first weights are not a function of torch's seed.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        shape, x = list(data.shape), data.x[:2]
+    shape, x, y = list(data.shape), data.x[:2], data.y[:2]
+    with own_randomness(data.device), torch.enable_grad():
         try:
-            keyed = fresh(recipe, data, 0)
+            keyed, again = fresh(recipe, data, 0), fresh(recipe, data, 0)
             keyed.module.eval()
-            out = keyed.module(x)
+            out = keyed.module(x if not data.gaps else torch.nan_to_num(x))
         except SettingsError:
             raise
         except Exception as wrong:  # the user's own forward may raise anything
             raise SettingsError(
                 f"target.module: a network that takes records of shape {shape} is needed, but asking it about two "
-                f"raised {type(wrong).__name__}: {str(wrong).splitlines()[0]}. Mend target.params or the data's shape."
+                f"raised {_said(wrong)}. Mend target.params or the data's shape."
             ) from wrong
         width = data.classes
         allowed = {(len(x), width)} | ({(len(x), 1), (len(x),)} if width == 2 else set())
@@ -53,6 +60,38 @@ def check_output(recipe: Any, data: NetworkData) -> None:
                 f"target.module: logits of shape [records, {width}] are needed, found {found} for {len(x)} records. "
                 f"Let the last layer have {width} outputs."
             )
+        pairs = zip(keyed.module.state_dict().values(), again.module.state_dict().values(), strict=True)
+        if not all(torch.equal(a, b) for a, b in pairs):
+            raise SettingsError(
+                "target.module: first weights that follow from torch.manual_seed are needed, but two networks of one "
+                "seed differ. Draw them with torch's global generator."
+            )
+        _check_loss(recipe, as_classes(out, width), y)
+
+
+def _check_loss(recipe: Any, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    try:
+        losses = record_losses(logits, labels, recipe.loss_function(), recipe.label_smoothing)
+    except Exception as wrong:  # the user's own loss may raise anything
+        raise SettingsError(
+            f"target.loss: a function of (logits[batch, classes], labels[batch]) is needed, but it raised "
+            f"{_said(wrong)}. Mend the function."
+        ) from wrong
+    if not isinstance(losses, torch.Tensor) or losses.shape != labels.shape:
+        found = list(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
+        raise SettingsError(
+            f"target.loss: one loss a record is needed, found {found} for {len(labels)} records. Leave out the mean "
+            f"(reduction='none')."
+        )
+    if not losses.requires_grad:
+        raise SettingsError(
+            "target.module: a loss that depends on weights to train is needed, found none. Let a parameter require "
+            "its gradient, and do not detach the logits."
+        )
+
+
+def _said(wrong: Exception) -> str:
+    return f"{type(wrong).__name__}: {(str(wrong).splitlines() or [''])[0]}"
 
 
 def as_classes(out: torch.Tensor, classes: int) -> torch.Tensor:

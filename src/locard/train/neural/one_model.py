@@ -13,9 +13,9 @@ from locard.train.neural.batches import Length, epoch_order
 from locard.train.neural.data import NetworkData, Scaling
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
-from locard.train.neural.objective import as_classes, fresh, record_losses, weighted_mean
+from locard.train.neural.objective import as_classes, fresh, own_randomness, record_losses, weighted_mean
 from locard.train.neural.schedules import schedule
-from locard.train.neural.state import Stack, buffers_of
+from locard.train.neural.state import Stack
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
@@ -34,15 +34,14 @@ def train_one(recipe: TorchRecipe, data: NetworkData, run: Run, at_epoch: AtEpoc
     Returns:
         A stack of this one model.
     """
-    with torch.random.fork_rng(devices=[]):
+    with own_randomness(data.device):
         keyed = fresh(recipe, data, run.seed)
         index, held = held_out(recipe, run)
         length = length_of(recipe, len(index))
         scaling = data.scaling([index])
-        optimizer = recipe.optimizer_of(list(keyed.module.parameters()))
+        optimizer = recipe.optimizer_of(_trained(keyed))
         factor = schedule(recipe.schedule, recipe.schedule_params, length, recipe.warmup)
         patience = Patience(recipe.patience) if recipe.patience else None
-        keyed.module.train()
         order = np.zeros(0, dtype=np.int64)
         for step in range(length.total):
             epoch, start = length.place(step)
@@ -71,7 +70,7 @@ def _loss_of(
 ) -> Callable[[], float]:
     """The loss of a batch, with its gradient put in place, as a function that an optimiser may call again."""
     x = data.x[rows] if scaling is None else scaling.apply(data.x[rows].unsqueeze(0))[0]
-    parameters = list(keyed.module.parameters())
+    parameters = _trained(keyed)
 
     def loss_and_gradient() -> float:
         logits = as_classes(keyed.module(x), data.classes)
@@ -95,13 +94,20 @@ def length_of(recipe: TorchRecipe, records: int) -> Length:
 
 def set_masks(keyed: Keyed, seed: int, step: int, rows: int) -> None:
     """Put this step's dropout masks in place."""
-    for place, layer in enumerate(keyed.dropouts.values()):
-        shape = (rows, *(layer.shape or ()))
-        keys = mask_keys(np.array([seed]), step, place)
-        layer.mask = keyed_masks(keys, shape, layer.p, next(keyed.module.parameters()))[0]
+    like = next(keyed.module.parameters())
+    keyed.set_masks(
+        {
+            name: keyed_masks(mask_keys(np.array([seed]), step, place), (rows, *shape), p, like)[0]
+            for place, (name, p, shape) in enumerate(keyed.masks)
+        }
+    )
+
+
+def _trained(keyed: Keyed) -> list[torch.Tensor]:
+    return [p for p in keyed.module.parameters() if p.requires_grad]
 
 
 def _stack(keyed: Keyed, scaling: Scaling | None, data: NetworkData) -> Stack:
     params = {n: p.detach().clone().unsqueeze(0) for n, p in keyed.module.named_parameters()}
-    buffers = {n: b.detach().clone().unsqueeze(0) for n, b in buffers_of(keyed.module).items()}
+    buffers = {n: b.detach().clone().unsqueeze(0) for n, b in keyed.buffers().items()}
     return Stack(keyed, params, buffers, scaling, data.classes)

@@ -32,6 +32,11 @@ class Orders:
         self._records_of = np.array([n.records for n in lengths])
         self._per_epoch = np.array([n.per_epoch for n in lengths])
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the orders."""
+        return self._orders.nbytes
+
     def batch(self, models: Sequence[int], step: int) -> tuple[np.ndarray, np.ndarray]:
         """``int64[models, batch]`` rows of the data, and ``bool[models, batch]``: False where a row is padding."""
         at = np.asarray(models)
@@ -52,4 +57,5 @@ class Orders:
             return self._orders[at, columns], np.ones((len(at), self.batch_size), dtype=bool)
         places = start[:, None] + np.arange(self.batch_size)[None]
         valid = places < self._records_of[at][:, None]
-        return np.where(valid, self._orders[at[:, None], places], 0), valid
+        own = self._orders[at, :1]  # padding is a record of the model's own: what is no number elsewhere stays there
+        return np.where(valid, self._orders[at[:, None], places], own), valid

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # optimisers of torch.optim whose update is element by element and proportional to the learning rate: models can share
 # one instance. The others (LBFGS, Muon, Rprop, ...) train one model at a time.
 STACKED = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam")
-Way = Literal["one", "many"]
+PRECISIONS, PREPROCESS = ("float32", "float64"), ("auto", "standardise", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,10 @@ class TorchRecipe:
     preprocess: Literal["auto", "standardise", "none"] = "auto"
     folder: str | None = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.augment, str):
+            object.__setattr__(self, "augment", tuple(self.augment))
+
     @property
     def passes(self) -> int | None:
         """Epochs, with the default; None where steps are counted."""
@@ -98,7 +102,7 @@ class TorchRecipe:
     def name(self) -> str:
         """The network with its settings, optimiser and length."""
         params = ", ".join(f"{k}={_shown(v)}" for k, v in self.params.items())
-        module = self.module if isinstance(self.module, str) else self.module.__name__
+        module = self.module if isinstance(self.module, str) else getattr(self.module, "__name__", "module")
         length = f"{self.steps} steps" if self.passes is None else f"{self.passes} epochs"
         shown = f"{module}({params})" if params else module
         return f"{shown}, {self.optimizer} {self.learning_rate:g}, batch {self.batch_size}, {length}"
@@ -163,28 +167,33 @@ class TorchRecipe:
             problems.add("target.steps: either epochs or steps are needed, found both. Leave one out.")
         for name, low, high in (("learning_rate", 0, np.inf), ("validation", 0, 1), ("clip_norm", 0, np.inf)):
             value = getattr(self, name)
-            if value is not None and not low < value < high:
+            if value is not None and not (_is_number(value) and low < value < high):
                 problems.add(f"target.{name}: a number between {low} and {high} is needed, found {value!r}. Mend it.")
-        if not 0 <= self.label_smoothing < 1:
+        if not (_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1):
             problems.add(f"target.label_smoothing: 0 to below 1 is needed, found {self.label_smoothing!r}. Mend it.")
-        if self.label_smoothing and self.loss != "cross_entropy":
+        elif self.label_smoothing and self.loss != "cross_entropy":
             problems.add("target.label_smoothing: it belongs to the loss cross_entropy. Leave it out.")
-        if self.schedule not in SCHEDULES:
-            problems.add(
-                f"target.schedule: one of {', '.join(SCHEDULES)} is needed, found {self.schedule!r}. "
-                f"{nearest(self.schedule, SCHEDULES)}"
-            )
-        else:
+        for name, known in (("precision", PRECISIONS), ("preprocess", PREPROCESS), ("schedule", tuple(SCHEDULES))):
+            value = getattr(self, name)
+            if value not in known:
+                problems.add(
+                    f"target.{name}: one of {', '.join(known)} is needed, found {value!r}. {nearest(str(value), known)}"
+                )
+        if self.schedule in SCHEDULES:
             with problems.gather():
                 schedule(self.schedule, self.schedule_params, Length(records=1, batch=1, epochs=1))
-        if not self.augment:
-            problems.add("target.augment: at least one form is needed, found none. Write ['identity'].")
-        for text in self.augment:
-            with problems.gather():
-                form(text)
-        for check in (self._optimizer_class, lambda: self._imported("module"), lambda: self._imported("loss")):
+        if not self.augment or isinstance(self.augment, str):
+            problems.add(f"target.augment: a list of forms is needed, found {self.augment!r}. Write ['identity'].")
+        else:
+            for text in self.augment:
+                with problems.gather():
+                    form(text)
+        for check in (self._optimizer_class, lambda: self._function("module"), lambda: self._function("loss")):
             with problems.gather():
                 check()
+        for name in ("params", "optimizer_params", "schedule_params"):
+            with problems.gather():
+                described(getattr(self, name))
         problems.settle()
 
     def fit(self, records: Records, index: np.ndarray, seed: int) -> Predictor:
@@ -232,7 +241,7 @@ class TorchRecipe:
         from locard.train.neural.modules import default_module
 
         make = self._imported("module") if self.module != "auto" else _built_in(default_module(shape))
-        name = self.module if isinstance(self.module, str) else self.module.__name__
+        name = self.module if isinstance(self.module, str) else getattr(self.module, "__name__", "module")
         try:
             built = make(shape, classes, **dict(self.params))
         except SettingsError:
@@ -250,9 +259,19 @@ class TorchRecipe:
         return built
 
     def optimizer_of(self, parameters: list[torch.Tensor], **more: Any) -> torch.optim.Optimizer:
-        """The optimiser over these tensors."""
+        """The optimiser over these tensors.
+
+        Raises:
+            SettingsError: it does not take them.
+        """
         kind = self._optimizer_class()
-        made: torch.optim.Optimizer = kind(parameters, lr=self.learning_rate, **dict(self.optimizer_params), **more)
+        try:
+            made: torch.optim.Optimizer = kind(parameters, lr=self.learning_rate, **dict(self.optimizer_params), **more)
+        except (TypeError, ValueError, RuntimeError) as wrong:
+            raise SettingsError(
+                f"target.optimizer: an optimiser that takes this network's parameters is needed, but {kind.__name__} "
+                f"says: {wrong}. Choose another."
+            ) from wrong
         return made
 
     def _optimizer_class(self) -> Any:
@@ -275,7 +294,7 @@ class TorchRecipe:
                 f"{', '.join(unknown)}. {nearest(unknown[0], taken)}"
             )
         try:
-            kind([torch.zeros(1, requires_grad=True)], lr=self.learning_rate, **dict(self.optimizer_params))
+            kind([torch.zeros((1, 1), requires_grad=True)], lr=self.learning_rate, **dict(self.optimizer_params))
         except (TypeError, ValueError, RuntimeError) as wrong:
             raise SettingsError(
                 f"target.optimizer_params: values that torch.optim.{kind.__name__} takes are needed: {wrong}. "
@@ -298,6 +317,16 @@ class TorchRecipe:
             )
         found: Callable[..., Any] = import_path(given, f"target.{part}", self.folder)
         return found
+
+    def _function(self, part: str) -> None:
+        """Refuse what is no function that makes networks, or computes losses."""
+        found = self._imported(part)
+        if not hasattr(found, "__qualname__") or not callable(found):
+            what = "makes the network, f(shape, classes, **params)" if part == "module" else "computes the losses"
+            raise SettingsError(
+                f"target.{part}: a function that {what} is needed, found an object of class {type(found).__name__}. "
+                f"Write a function."
+            )
 
     def loss_function(self) -> Callable[..., Any] | None:
         """The user's own loss, one value a record; None for cross-entropy."""
@@ -329,6 +358,10 @@ def _built_in(name: str) -> Callable[..., Any]:
             f"{nearest(name, BUILT_IN)}"
         )
     return BUILT_IN[name]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _shown(value: Any) -> str:

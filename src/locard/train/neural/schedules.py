@@ -25,18 +25,18 @@ def cosine(length: Length, *, end: float = 0.0) -> Factor:
     >>> round(cosine(Length(records=10, batch=1, epochs=1))(5), 6)
     0.5
     """
-    return lambda step: end + (1 - end) * (1 + math.cos(math.pi * step / length.total)) / 2
+    return lambda step: end + (1 - end) * (1 + math.cos(math.pi * min(1.0, step / length.total))) / 2
 
 
 def linear(length: Length, *, end: float = 0.0) -> Factor:
     """From 1 to ``end`` in a straight line."""
-    return lambda step: 1 + (end - 1) * step / length.total
+    return lambda step: 1 + (end - 1) * min(1.0, step / length.total)
 
 
 def step(length: Length, *, epochs: int = 30, gamma: float = 0.1) -> Factor:
     """Times ``gamma`` after every so many epochs (``StepLR``)."""
     if epochs < 1:
-        raise SettingsError(f"target.schedule_params: epochs: at least 1 is needed, found {epochs}.")
+        raise SettingsError(f"target.schedule_params: epochs: at least 1 is needed, found {epochs}. Mend it.")
     return lambda at: gamma ** (at // (length.per_epoch * epochs))
 
 
@@ -58,13 +58,20 @@ def schedule(name: str, params: Mapping[str, Any], length: Length, warmup: int =
     """The factor of each step; the first ``warmup`` steps rise in a straight line.
 
     Raises:
-        SettingsError: settings that the schedule does not take.
+        SettingsError: settings that the schedule does not take, or a learning rate that would become negative.
     """
     try:
         factor = SCHEDULES[name](length, **params)
+        factor(length.total)
     except TypeError as wrong:
         raise SettingsError(
             f"target.schedule_params: settings of the schedule {name!r} are needed, found {dict(params)} ({wrong}). "
             f"Mend them."
         ) from wrong
+    for setting in ("end", "gamma"):
+        if not 0 <= params.get(setting, 0) < math.inf:
+            raise SettingsError(
+                f"target.schedule_params: {setting}: a number of at least 0 is needed, found {params[setting]}. "
+                f"Mend it."
+            )
     return factor if warmup == 0 else lambda at: factor(at) * min(1.0, (at + 1) / (warmup + 1))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.func import functional_call, vmap
 
+from locard.errors import SettingsError
 from locard.train.neural.data import Scaling
 from locard.train.neural.layers import Keyed
 from locard.train.neural.objective import as_classes, last_linear
@@ -61,12 +61,22 @@ class Stack:
         Args:
             x: ``float[records, ...]``, the same records for every model.
             penultimate: the last linear layer's input instead of logits.
+
+        Raises:
+            SettingsError: there is no linear layer that is called.
         """
+        block = max(64, ROWS // len(self)) if self._many else ROWS
+        for start in range(0, len(x), block):
+            rows = slice(start, min(len(x), start + block))
+            yield rows, self._block(x[rows], penultimate)
+
+    @property
+    def _many(self) -> bool:
+        return self.together and len(self) > 1
+
+    @torch.no_grad()
+    def _block(self, x: torch.Tensor, penultimate: bool) -> torch.Tensor:
         module = self.keyed.module
-        training = module.training
-        module.eval()
-        many = self.together and len(self) > 1
-        block = max(64, ROWS // len(self)) if many else ROWS
         caught: list[torch.Tensor] = []
         layer = last_linear(module) if penultimate else None
         hook = layer.register_forward_pre_hook(lambda _, given: caught.append(given[0])) if layer is not None else None
@@ -74,27 +84,23 @@ class Stack:
         def one(params: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor], row: torch.Tensor) -> torch.Tensor:
             caught.clear()
             out = functional_call(module, (params, buffers), (row,))
+            if penultimate and not caught:
+                raise SettingsError(
+                    "traces.penultimate: it needs a torch.nn.Linear layer that the network calls, found none. "
+                    "Leave it out, or end the network with one."
+                )
             return caught[-1].flatten(1) if penultimate else as_classes(out, self.classes)
 
+        training = module.training
+        module.eval()
         try:
-            with torch.no_grad():
-                for start in range(0, len(x), block):
-                    rows = slice(start, min(len(x), start + block))
-                    given = x[rows].unsqueeze(0)
-                    own = given if self.scaling is None else self.scaling.apply(given)
-                    if many:
-                        shared = self.scaling is None
-                        yield (
-                            rows,
-                            vmap(one, in_dims=(0, 0, None if shared else 0))(
-                                self.params, self.buffers, own[0] if shared else own
-                            ),
-                        )
-                    else:
-                        yield (
-                            rows,
-                            torch.stack([one(*self._one(m), own[min(m, len(own) - 1)]) for m in range(len(self))]),
-                        )
+            own = x.unsqueeze(0) if self.scaling is None else self.scaling.apply(x.unsqueeze(0))
+            if self._many:
+                shared = len(own) == 1
+                given = own[0] if shared else own
+                out: torch.Tensor = vmap(one, in_dims=(0, 0, None if shared else 0))(self.params, self.buffers, given)
+                return out
+            return torch.stack([one(*self._one(m), own[min(m, len(own) - 1)]) for m in range(len(self))])
         finally:
             module.train(training)
             if hook is not None:
@@ -102,8 +108,3 @@ class Stack:
 
     def _one(self, model: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         return {k: v[model] for k, v in self.params.items()}, {k: v[model] for k, v in self.buffers.items()}
-
-
-def buffers_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Buffers that belong to the model: all but dropout masks."""
-    return {n: b for n, b in module.named_buffers() if not n.endswith(".mask")}
