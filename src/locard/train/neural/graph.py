@@ -1,18 +1,20 @@
 """One training step of many models as a list of tensor operations, without the layers of Python that made it.
 
 ``vmap(grad(loss))`` costs a millisecond of bookkeeping a step, more than a small network's arithmetic. So it is looked
-at once, while it runs (``make_fx``), and what it asked of the tensor library is kept, tidied and repeated.
+at once, while it runs, and what it asked of the tensor library is kept, tidied and repeated. (``make_fx`` does the same
+for compilers: it needs a second to load and milliseconds for every operation.)
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 ATEN = torch.ops.aten
 SAME_SHAPE = (ATEN.expand.default, ATEN.view.default, ATEN._unsafe_view.default, ATEN.reshape.default)
@@ -43,36 +45,98 @@ SHORTER: dict[Any, Callable[..., Any]] = {
 SHORT_VIEWS = (torch.transpose, torch.unsqueeze, torch.Tensor.view, torch.Tensor.expand)
 
 
-def recorded(function: Callable[..., Any], *example: Any) -> fx.GraphModule:
-    """``function`` as the operations that it does on arguments of these shapes.
+Named = dict[str, torch.Tensor]
+
+
+class Recorded:
+    """``function`` of dictionaries of tensors, as the operations that it does on arguments of these shapes.
 
     - gives the same numbers up to rounding
-    - may only be called with the shapes and types of ``example``
+    - may only be called with the names, shapes and types of ``example``
+
+    Raises:
+        RuntimeError: the function looks at values (control flow that depends on data).
     """
-    with torch.no_grad():
-        graph = make_fx(lambda *given: function(*given))(*example)  # a wrapper would be taken for what it wraps
-    return tidied(graph)
+
+    def __init__(self, function: Callable[..., Sequence[Named]], *example: Named) -> None:
+        self._given = [list(part) for part in example]
+        recorder = _Recorder([t for part in example for t in part.values()])
+        with torch.no_grad(), recorder:
+            results = function(*example)
+        self._results = [list(part) for part in results]
+        self.graph = recorder.finished([t for part in results for t in part.values()])
+        self._forward = fx.GraphModule(recorder.constants, tidied(self.graph)).forward
+
+    def __call__(self, *given: Named) -> list[Named]:
+        """The function's results."""
+        flat = [part[name] for part, names in zip(given, self._given, strict=True) for name in names]
+        with torch.no_grad():
+            results = iter(self._forward(*flat))
+        return [{name: next(results) for name in names} for names in self._results]
 
 
-def tidied(graph: fx.GraphModule) -> fx.GraphModule:
-    """Without steps that change nothing, and with a product and its bias in one step."""
-    for node in list(graph.graph.nodes):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's mode has no types
+    """Writes down every operation that reaches the tensor library."""
+
+    def __init__(self, given: list[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._graph, self.constants = fx.Graph(), torch.nn.Module()
+        self._nodes: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # by identity; keeps no tensor alive
+        for place, tensor in enumerate(given):
+            self._is(tensor, self._graph.placeholder(f"given{place}"))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        node = self._graph.call_function(func, self._written(args), self._written(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self._is(out, node)
+            return out
+        if not isinstance(out, tuple | list) or not all(t is None or isinstance(t, torch.Tensor) for t in out):
+            raise RuntimeError(f"control flow that depends on data: {func} looks at a tensor's values")
+        node.meta["bytes"] = sum(_size(t) for t in out if t is not None)
+        for place, tensor in enumerate(out):
+            if tensor is not None:
+                self._is(tensor, self._graph.call_function(operator.getitem, (node, place)))
+        return out
+
+    def finished(self, results: list[torch.Tensor]) -> fx.Graph:
+        self._graph.output(tuple(self._node(t) for t in results))
+        return self._graph
+
+    def _is(self, tensor: torch.Tensor, node: fx.Node) -> None:
+        node.meta["shape"], node.meta["bytes"] = tuple(tensor.shape), _size(tensor)
+        self._nodes[tensor] = node
+
+    def _written(self, arguments: Any) -> Any:
+        return fx.node.map_aggregate(arguments, lambda a: self._node(a) if isinstance(a, torch.Tensor) else a)
+
+    def _node(self, tensor: torch.Tensor) -> fx.Node:
+        if tensor not in self._nodes:  # made outside of what is recorded: the same in every call
+            name = f"constant{len(list(self.constants.buffers()))}"
+            self.constants.register_buffer(name, tensor, persistent=False)
+            self._is(tensor, self._graph.get_attr(name))
+        node: fx.Node = self._nodes[tensor]
+        return node
+
+
+def tidied(graph: fx.Graph) -> fx.Graph:
+    """(In place.) Without steps that change nothing, and with a product and its bias in one step."""
+    for node in list(graph.nodes):
         if (node.target is ATEN.mul.Scalar and node.args[1] == 1) or (
             node.target in SAME_SHAPE and _shape(node.args[0]) == _shape(node) is not None
         ):
             node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    for node in list(graph.graph.nodes):
+            graph.erase_node(node)
+    for node in list(graph.nodes):
         if node.target is ATEN.add.Tensor and len(node.args) == 2 and not node.kwargs:
             _fuse_bias(graph, node)
-    for node in graph.graph.nodes:
+    for node in graph.nodes:
         node.target = SHORTER.get(node.target, node.target)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
+    graph.eliminate_dead_code()
     return graph
 
 
-def _fuse_bias(graph: fx.GraphModule, node: fx.Node) -> None:
+def _fuse_bias(graph: fx.Graph, node: fx.Node) -> None:
     for bias, product in (node.args, node.args[::-1]):
         fits = (
             isinstance(product, fx.Node)
@@ -84,27 +148,27 @@ def _fuse_bias(graph: fx.GraphModule, node: fx.Node) -> None:
             and len(_shape(bias) or ()) == 3
         )
         if fits:
-            with graph.graph.inserting_before(node):
-                fused = graph.graph.call_function(ATEN.baddbmm.default, (bias, *product.args))  # type: ignore[union-attr]
+            with graph.inserting_before(node):
+                fused = graph.call_function(ATEN.baddbmm.default, (bias, *product.args))  # type: ignore[union-attr]
             fused.meta = node.meta
             node.replace_all_uses_with(fused)
-            graph.graph.erase_node(node)
-            graph.graph.erase_node(product)  # type: ignore[arg-type]
+            graph.erase_node(node)
+            graph.erase_node(product)  # type: ignore[arg-type]
             return
 
 
-def peak_bytes(graph: fx.GraphModule) -> int:
+def peak_bytes(graph: fx.Graph) -> int:
     """Most bytes that the graph's own results take at one time (its inputs are not counted).
 
     A result lives until its last use, or that of its last view.
     """
-    order = {node: place for place, node in enumerate(graph.graph.nodes)}
+    order = {node: place for place, node in enumerate(graph.nodes)}
     last = {node: max((order[u] for u in node.users), default=order[node]) for node in order}
     for node in reversed(order):
         if _is_view(node):
             for of in node.all_input_nodes:
                 last[of] = max(last[of], last[node])
-    sizes = {node: _bytes(node) for node in order if node.op == "call_function" and not _is_view(node)}
+    sizes = {node: node.meta["bytes"] for node in order if node.op == "call_function" and not _is_view(node)}
     ends: dict[int, int] = {}
     alive = most = 0
     for node, place in order.items():
@@ -123,12 +187,9 @@ def _is_view(node: fx.Node) -> bool:
     return schema is not None and any(r.alias_info is not None for r in schema.returns)
 
 
-def _bytes(node: fx.Node) -> int:
-    values = node.meta.get("val")
-    tensors = values if isinstance(values, tuple | list) else [values]
-    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
+def _size(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _shape(node: Any) -> tuple[int, ...] | None:
-    value = node.meta.get("val") if isinstance(node, fx.Node) else None
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+    return node.meta.get("shape") if isinstance(node, fx.Node) else None

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import fx
 from torch.func import functional_call, grad, vmap
 
 from locard.train.answers import Run
 from locard.train.neural.data import NetworkData, Scaling, scaled
 from locard.train.neural.early import Patience, held_out
-from locard.train.neural.graph import peak_bytes, recorded
+from locard.train.neural.graph import Named, Recorded, peak_bytes
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
 from locard.train.neural.objective import (
     as_classes,
@@ -35,8 +34,6 @@ from locard.train.neural.state import Stack
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
-
-Named = dict[str, torch.Tensor]
 
 # optimisers with a form for one pass over memory, and the settings that choose another form
 FUSED = ("sgd", "adam", "adamw", "adagrad")
@@ -63,7 +60,7 @@ class StackTraining:
         self.factors = [schedule(recipe.schedule, recipe.schedule_params, n, recipe.warmup) for n in self.lengths]
         self.soft = soft_labels(data.classes, recipe.label_smoothing, data.x.new_zeros((), dtype=data.dtype))
         self.own_loss = recipe.loss_function()
-        self.graphs: dict[bool, fx.GraphModule] = {}
+        self.graphs: dict[bool, Recorded] = {}
         self.places = list(range(len(runs)))  # which run each row of the stack is
         self.done: dict[int, Stack] = {}
         self._x: torch.Tensor | None = None
@@ -74,7 +71,7 @@ class StackTraining:
         weights = sum(p.numel() * p.element_size() for p in self.params.values())
         kept = [v for s in self.optimizer.state.values() for v in s.values() if torch.is_tensor(v)]
         kept += [] if self._x is None else [self._x]
-        step = max((peak_bytes(g) for g in self.graphs.values()), default=0)
+        step = max((peak_bytes(g.graph) for g in self.graphs.values()), default=0)
         return 2 * weights + sum(t.numel() * t.element_size() for t in kept) + self.orders.bytes + step
 
     def run(self, at_epoch: AtEpoch | None) -> Stack:
@@ -132,9 +129,8 @@ class StackTraining:
         given = ({n: p.detach() for n, p in self.params.items()}, self.fixed | self.buffers, batch)
         key = "weight" in batch
         if key not in self.graphs:
-            self.graphs[key] = recorded(vmap(grad(self._loss, has_aux=True)), *given)
-        with torch.no_grad():
-            gradients, fresh_buffers = self.graphs[key](*given)
+            self.graphs[key] = Recorded(vmap(grad(self._loss, has_aux=True)), *given)
+        gradients, fresh_buffers = self.graphs[key](*given)
         return gradients, fresh_buffers
 
     def _loss(self, params: Named, buffers: Named, batch: Named) -> tuple[torch.Tensor, Named]:
