@@ -50,7 +50,7 @@ def predictor(recipe: TorchRecipe, data: NetworkData, model: Stack) -> Predictor
     """Features (as in the records) -> logits ``float32[rows, queries, classes]``."""
 
     def predict(features: np.ndarray) -> np.ndarray:
-        said: np.ndarray = _logits(model, data.other(features), len(features))[0]
+        said: np.ndarray = _logits(model, data.other(features))[0]
         return said
 
     return predict
@@ -74,8 +74,9 @@ def _trained_and_asked(
     models = train_many(recipe, data, runs, at_epoch) if together else train_one(recipe, data, runs[0], at_epoch)
     fitted = time.perf_counter()
     places = {"logits": asked.audited, "population": asked.population}
-    forms = {name: (data.rows(p, q) for q in range(data.variants)) for name, p in places.items()}  # one at a time
-    said = {name: _logits(models, forms[name], len(p)) for name, p in places.items()}
+    said = {
+        name: _logits(models, (data.rows(p, q) for q in range(data.variants)), len(p)) for name, p in places.items()
+    }
     if asked.keep.penultimate:
         said["penultimate"] = _penultimate(models, data, asked.audited)
     seconds = (time.perf_counter() - fitted) / len(runs)
@@ -111,11 +112,11 @@ class _Notes:
                 self.snapshots[model][f"epoch-{epoch}"] = _as_numpy(states.tensors(k))
 
 
-def _logits(models: Stack, forms: Iterable[torch.Tensor], records: int) -> np.ndarray:
+def _logits(models: Stack, forms: Iterable[torch.Tensor]) -> np.ndarray:
     """``float32[models, records, queries, classes]``, from each query's form of the records."""
     parts = []
     for x in forms:
-        part = np.empty((len(models), records, models.classes), dtype=np.float32)
+        part = np.empty((len(models), len(x), models.classes), dtype=np.float32)
         for rows, z in models.logits(x):
             part[:, rows] = z.cpu().numpy()
         parts.append(part)
