@@ -74,9 +74,7 @@ def _trained_and_asked(
     models = train_many(recipe, data, runs, at_epoch) if together else train_one(recipe, data, runs[0], at_epoch)
     fitted = time.perf_counter()
     places = {"logits": asked.audited, "population": asked.population}
-    said = {
-        name: _logits(models, (data.rows(p, q) for q in range(data.variants)), len(p)) for name, p in places.items()
-    }
+    said = {name: _logits(models, (data.rows(p, q) for q in range(data.variants))) for name, p in places.items()}
     if asked.keep.penultimate:
         said["penultimate"] = _penultimate(models, data, asked.audited)
     seconds = (time.perf_counter() - fitted) / len(runs)
