@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from locard.data.records import Column, Records
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.state import Stack
 
 

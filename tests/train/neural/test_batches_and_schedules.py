@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locard.errors import SettingsError
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.batches import Length, epoch_order
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.orders import Orders

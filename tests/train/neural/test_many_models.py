@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from locard.train.answers import Asked, Run
+from locard.train.asked import Asked, Run
 from locard.train.neural.many_models import CannotStack, cannot_stack, train_many
 from locard.train.neural.one_model import train_one
 from locard.train.neural.recipe import TorchRecipe

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.layers import keyed_masks, mask_keys
 from locard.train.neural.modules import cnn, mlp, resnet
 from locard.train.neural.one_model import train_one

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from locard.errors import SettingsError
-from locard.train.answers import Asked, Keep, Run
+from locard.train.asked import Asked, Keep, Run
 from locard.train.neural import state
 from locard.train.neural.modules import resnet
 from locard.train.neural.recipe import TorchRecipe

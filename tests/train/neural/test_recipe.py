@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from locard.errors import SettingsError
-from locard.train.answers import Asked, Run
+from locard.train.asked import Asked, Run
 from locard.train.neural.recipe import TorchRecipe
 
 

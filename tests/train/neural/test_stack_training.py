@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from torch import nn
 
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.many_models import cannot_stack, train_many
 from locard.train.neural.one_model import train_one
 from locard.train.neural.recipe import STACKED, TorchRecipe

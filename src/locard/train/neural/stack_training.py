@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
 
-from locard.train.answers import Run
+from locard.train.asked import Run
 from locard.train.neural.data import NetworkData, Scaling, scaled
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.graph import Named, Recorded, peak_bytes
