@@ -28,14 +28,14 @@ class Net(nn.Module):
         width = int(np.prod(shape))
         self.first = nn.Linear(width, 5, bias=not norm)
         self.norm = nn.BatchNorm1d(5) if norm else nn.Identity()
-        self.second = nn.Parameter(0.4 * torch.randn(6, 5))  # used transposed: its gradient is in another order
+        self.second = nn.Parameter(0.4 * torch.randn(6, 5))  # used transposed: its gradient is laid out otherwise
         self.drop = nn.Dropout(dropout)
         self.often = often
         self.last = nn.Linear(6, classes if logits is None else logits)
 
     def forward(self, x):
         h = self.drop(torch.tanh(self.norm(self.first(x.flatten(1)))))
-        h = torch.tanh(h @ self.second.T)
+        h = torch.tanh((h.unsqueeze(-1) * self.second.T).sum(1))
         return self.last(self.drop(h) if self.often else h)
 
 
