@@ -289,6 +289,40 @@ def partly(shape, classes):
     return Partly()
 
 
+class Transposed(nn.Module):
+    """Autograd makes this weight's gradient in another order of memory than the weight's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 5))
+
+    def forward(self, x):
+        return x @ self.weight.T
+
+
+def transposed(shape, classes):
+    return Transposed()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_gradients_stand_in_the_order_of_their_weights(numbers, fused):
+    """Fused optimisers read memory as it comes."""
+    r = numbers()
+    recipe = TorchRecipe(
+        module=transposed,
+        precision="float64",
+        batch_size=7,
+        epochs=2,
+        optimizer="adam",
+        learning_rate=0.1,
+        optimizer_params={"fused": fused},
+    )
+    net = start(Transposed, 1)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+    state = loop(net, optimizer, *tensors(r), batches(np.arange(20), 1, 7, epochs=2))
+    equal(state, train_one(recipe, recipe.data(r, "cpu"), Run(np.arange(20), 1)))
+
+
 def test_frozen_and_unused_weights_stay_as_they_are_in_spite_of_weight_decay(numbers):
     r = numbers()
     recipe = TorchRecipe(

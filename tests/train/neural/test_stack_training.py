@@ -28,14 +28,14 @@ class Net(nn.Module):
         width = int(np.prod(shape))
         self.first = nn.Linear(width, 5, bias=not norm)
         self.norm = nn.BatchNorm1d(5) if norm else nn.Identity()
-        self.second = nn.Parameter(0.4 * torch.randn(6, 5))  # used transposed: its gradient is in another order
+        self.second = nn.Parameter(0.4 * torch.randn(6, 5))  # used transposed: its gradient is laid out otherwise
         self.drop = nn.Dropout(dropout)
         self.often = often
         self.last = nn.Linear(6, classes if logits is None else logits)
 
     def forward(self, x):
         h = self.drop(torch.tanh(self.norm(self.first(x.flatten(1)))))
-        h = torch.tanh(h @ self.second.T)
+        h = torch.tanh((h.unsqueeze(-1) * self.second.T).sum(1))
         return self.last(self.drop(h) if self.often else h)
 
 
@@ -145,14 +145,20 @@ def holds(draw, numbers, runs, apart):
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=18, deadline=None, derandomize=True, phases=[Phase.generate])
 def test_every_model_equals_the_definition(data, numbers, runs, apart):
     holds(data.draw, numbers, runs, apart)
 
 
 @pytest.mark.statistics
 @given(data=st.data())
-@settings(max_examples=400, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 def test_every_model_equals_the_definition_at_length(data, numbers, runs, apart):
     holds(data.draw, numbers, runs, apart)
 
@@ -168,7 +174,7 @@ def test_every_stacked_optimiser_has_been_drawn(optimizer):
     optimizer=st.sampled_from(["sgd", "adam"]),
     seed=st.integers(0, 2**30),
 )
-@settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])
 def test_pictures_as_bytes_with_dropout_of_channels_and_batch_normalisation(
     sizes, batch, optimizer, seed, numbers, runs, apart
 ):
@@ -193,7 +199,7 @@ def test_pictures_as_bytes_with_dropout_of_channels_and_batch_normalisation(
     patience=st.sampled_from([None, 1]),
     seed=st.integers(0, 2**30),
 )
-@settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=7, deadline=None, derandomize=True, phases=[Phase.generate])
 def test_tables_are_learnt_by_each_model_from_its_own_records(
     sizes, missing, dtype, patience, seed, table, runs, apart
 ):
@@ -370,7 +376,8 @@ def test_losses_at_the_end_have_the_same_distribution(numbers, optimizer):
     """float32, 300 models each way with seeds of their own, trained to the end.
 
     Flake rate 1e-9 each (Kolmogorov and Smirnov). Power: a shift of 0.8 standard deviations is found with chance
-    above 0.99. Planted: rows of padding that count in the loss (found: p < 1e-30).
+    above 0.99. Planted: no dropout among many (p = 2e-11), two thirds of the learning rate (p = 4e-32). Smaller faults,
+    such as padding that counts in the loss, are for the exact comparisons above.
     """
     records = numbers(200, seed=5)
     rng = np.random.default_rng(8)

@@ -76,8 +76,9 @@ def _loss_of(
         logits = as_classes(keyed.module(x), data.classes)
         losses = record_losses(logits, data.y[rows], recipe.loss_function(), recipe.label_smoothing)
         loss = weighted_mean(losses, None if data.weight is None else data.weight[rows])
-        for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-            p.grad = g
+        for p in parameters:
+            p.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types there
         if recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         return loss.item()
