@@ -38,14 +38,21 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
     scored, parts = _attacks(done, case)
     exposure: Exposure = done[Task("exposure")]
     released, target, data = done.get(Task("released")), done[Task("target")], done[Task("data")]
-    policy = settle(settings.policy, scored, exposure, audited, settings.measure)
+    policy, excesses = settle(settings.policy, scored, exposure, audited, settings.measure)
     near = None if case.duplicates is None else case.duplicates.group >= 0
     controls: tuple[Part, ...] = ("redrawn plan", "blind baseline", "blind, released")
     summary = Result(
         locard_version=__version__,
         name=settings.name,
         seed=settings.seed,
-        verdict=verdict(parts[0], exposure.part, policy, data, released.part if released else None),
+        verdict=verdict(
+            parts,
+            exposure.part,
+            policy,
+            data,
+            excesses=excesses,
+            released=released.part if released else None,
+        ),
         data=data,
         target=target,
         attacks=parts,
