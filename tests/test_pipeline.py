@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -213,6 +214,20 @@ def test_a_watch_hears_every_stage(records, quick):
     watch = locard.pipeline.Watch(progress=lambda stage, done, total: told.append(stage))
     locard.audit(records(80), TREE, models=4, attacks=["loss"], watch=watch, **quick)
     assert list(dict.fromkeys(told)) == ["training models", "scoring attacks", "grading records"]
+
+
+def test_run_json_says_how_long_each_stage_took(records, quick, tmp_path):
+    locard.audit(records(80), TREE, models=4, attacks=["loss"], out=tmp_path / "run", **quick)
+    timings = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert list(timings["stage_seconds"]) == ["assessing", "preparing", "training", "writing"]  # sorted, as all of it
+    assert 0 < sum(timings["stage_seconds"].values()) < 60
+
+
+def test_workers_that_were_started_early_leave_when_preparation_fails(records, quick, processes):
+    before = {p["pid"] for p in processes() if p["parent"] == os.getpid()}
+    with pytest.raises(SettingsError, match="even number"):
+        locard.audit(records(80), TREE, models=5, attacks=["loss"], **quick | {"compute": {"workers": 2}})
+    assert {p["pid"] for p in processes() if p["parent"] == os.getpid()} == before
 
 
 # -- what is refused before any model is trained -----------------------------------------------------------------------

@@ -290,7 +290,7 @@ def test_a_run_that_is_stopped_after_a_change_leaves_no_old_result_behind(tiny, 
     folder = tmp_path / "run"
     run_again(tiny(), folder)
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "__call__", lambda self, job: (_ for _ in ()).throw(Died))
+        patch.setattr(Training, "__call__", lambda self, chunk: (_ for _ in ()).throw(Died))
         with pytest.raises(Died):
             run_again(tiny(seed=99), folder)
     with pytest.raises(StoreMismatch, match="Run the audit to its end"):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from locard.assess.assemble import Case, assess
+from locard.assess import parts
+from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
-from locard.assess.released import Answers, Released, ask, assess_released, need_both_sides
+from locard.assess.parts import Case, in_threads
+from locard.assess.released import Answers, ask, need_both_sides
 from locard.assess.scoring import Audited
 from locard.check import Problems
 from locard.data.records import Records
@@ -23,9 +26,10 @@ from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records
 from locard.result import AuditResult
-from locard.run.choose_backend import choose_backend
+from locard.run.backend import LocalBackend
+from locard.run.choose_backend import choose_backend, local_workers
 from locard.run.chunks import Grouping
-from locard.run.folder import RunFolder
+from locard.run.folder import RunFolder, Stages
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
@@ -37,25 +41,33 @@ from locard.train.store import StoreReader
 from locard.trained_elsewhere import checkpoints_given, one_of
 
 
-def run_audit(prepared: Prepared, out: Path, watch: Watch) -> AuditResult:
-    """One audit, from a prepared case to a finished run folder. Run again, it skips what is finished."""
-    with RunFolder(out) as folder:
-        tree = prepared.settings.model_dump(mode="json", exclude_none=True)
-        folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
-        finished, jobs = _trained(prepared, folder, watch)
-        result = assess(_observed(finished, folder, jobs), _case(finished, watch))
-        result.save(folder.path)
-        result.report(folder.path / "report.html")
-        folder.end()
+def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path, watch: Watch) -> AuditResult:
+    """One audit, from settings to a finished run folder. Run again, it skips what is finished."""
+    seconds = Stages()
+    with local_workers(settings, imports=[parts.__name__]) as local:
+        with seconds("preparing"):
+            prepared = prepared_by()
+        with RunFolder(out) as folder:
+            tree = prepared.settings.model_dump(mode="json", exclude_none=True)
+            folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
+            with seconds("training"):
+                finished, jobs = _trained(prepared, folder, local, watch)
+            with seconds("assessing"):
+                result = assess(_observed(finished, folder, jobs), _case(finished), local.map, watch.progress)
+            local.let_go()
+            with seconds("writing"):
+                result.save(folder.path)
+                result.report(folder.path / "report.html")
+            folder.end(seconds)
     return result
 
 
-def _trained(prepared: Prepared, folder: RunFolder, watch: Watch) -> tuple[Prepared, list[Job]]:
+def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
     grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
-    backend, seconds = choose_backend(compute), compute.seconds
+    backend, seconds = choose_backend(compute, local), compute.seconds
     left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
     if not left:
         return prepared, jobs
@@ -75,15 +87,12 @@ def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited
     return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
 
 
-def _case(prepared: Prepared, watch: Watch) -> Case:
-    def released(audited: Audited) -> Released:
-        assert prepared.released is not None  # only called where there is one
+def _case(prepared: Prepared) -> Case:
+    released = None
+    if prepared.released is not None:
         model, member = prepared.released
-        split, measure = prepared.split, prepared.settings.measure
-        answers = ask(model, member, prepared.records, split.audited, split.population)
-        inside = member[split.audited]
-        return assess_released(answers, inside, prepared.chosen.attacks, audited, prepared.trains, measure)
-
+        audited, population = prepared.split.audited, prepared.split.population
+        released = (ask(model, member, prepared.records, audited, population), member[audited])
     return Case(
         settings=prepared.settings,
         chosen=prepared.chosen,
@@ -91,15 +100,15 @@ def _case(prepared: Prepared, watch: Watch) -> Case:
         saved_outputs=prepared.trains is None,
         redraw=prepared.redraw,
         duplicates=prepared.duplicates,
-        released=released if prepared.released is not None else None,
-        progress=watch.progress,
+        released=released,
+        recipe=prepared.trains,
         caveats=(*getattr(prepared.recipe, "caveats", ()), *prepared.caveats),
     )
 
 
 def audit_settings(settings: Settings, *, base: Path, out: Path, watch: Watch | None = None) -> AuditResult:
     """``locard audit CONFIG``: prepare, run, write the run folder."""
-    return run_audit(prepare(settings, base), out, watch or Watch())
+    return run_audit(settings, partial(prepare, settings, base), out, watch or Watch())
 
 
 def audit(
@@ -170,11 +179,11 @@ def audit(
             model = (load_model(released[0], base=Path()), [str(i) for i in released[1]])
     problems.settle()
     assert used is not None  # else there were problems
-    prepared = prepare_records(settings, records, used, built, released=model, member=member)
+    prepared_by = partial(prepare_records, settings, records, used, built, released=model, member=member)
     if out is not None:
-        return run_audit(prepared, Path(out), watch or Watch())
+        return run_audit(settings, prepared_by, Path(out), watch or Watch())
     with tempfile.TemporaryDirectory(prefix="locard-") as folder:
-        return run_audit(prepared, Path(folder), watch or Watch())
+        return run_audit(settings, prepared_by, Path(folder), watch or Watch())
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,11 +246,7 @@ def audit_saved(
     chosen = runnable(built, plan, 0)
     seed = Seed(chosen_settings.seed)
 
-    def released(audited: Audited) -> Released:
-        nothing = np.zeros(0, dtype=np.int64)
-        answers = Answers("saved target", extra, nothing, None, None)
-        return assess_released(answers, inside, chosen.attacks, audited, None, chosen_settings.measure)
-
+    nothing = np.zeros(0, dtype=np.int64)
     case = Case(
         settings=chosen_settings,
         chosen=chosen,
@@ -249,10 +254,11 @@ def audit_saved(
         saved_outputs=True,
         redraw=None,
         duplicates=None,
-        released=released if target is not None else None,
-        progress=(watch or Watch()).progress,
+        released=None if target is None else (Answers("saved target", extra, nothing, None, None), inside),
+        recipe=None,
     )
-    return assess(Audited(records, plan, observations, None, seed), case)
+    run = in_threads(chosen_settings.compute.workers)  # the arrays are in this process
+    return assess(Audited(records, plan, observations, None, seed), case, run, (watch or Watch()).progress)
 
 
 def _saved_records(shape: tuple[int, ...], ids: Sequence[Any] | None, labels: Any) -> Records:

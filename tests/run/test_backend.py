@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from locard.errors import RunStopped, SettingsError
-from locard.run.backend import Backend, LocalBackend
+from locard.run.backend import ATTEMPTS, Backend, LocalBackend, staffed
 
 
 class Square:
@@ -330,6 +330,96 @@ def test_no_worker_and_no_file_descriptor_is_left_whether_finished_abandoned_or_
         list(LocalBackend(workers=2).map(Raises(), range(5)))
     assert children() == before
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+# -- workers that serve many maps --------------------------------------------------------------------------------------
+
+
+class Where:
+    def __call__(self, chunk: int) -> tuple[int, int]:
+        time.sleep(0.05)
+        return chunk, os.getpid()
+
+
+class Knows:
+    """Which of these modules the worker has imported before it was asked."""
+
+    def __call__(self, names: list[str]) -> list[str]:
+        return [name for name in names if name in sys.modules]
+
+
+def children(processes) -> set[int]:
+    return {p["pid"] for p in processes() if p["parent"] == os.getpid()}
+
+
+def test_staffed_workers_serve_every_map_and_leave_at_the_end(processes):
+    before = children(processes)
+    with staffed(2) as backend:
+        started = children(processes) - before
+        assert len(started) == 2  # before there is any work
+        for work in (Where(), Where()):
+            assert {pid for _, pid in backend.map(work, range(8))} == started
+        assert sorted(backend.map(Square(), [3]))[0][0] == 9
+        backend.let_go()
+        wait_until(lambda: not children(processes) & started, seconds=3)
+        assert len({pid for _, pid in backend.map(Where(), range(8))} - started) == 2  # who comes late is served too
+    assert children(processes) == before
+    with staffed(2, now=False):
+        assert children(processes) == before
+
+
+def test_one_worker_is_this_process_and_starts_none(processes):
+    before = children(processes)
+    with staffed(1, imports=["wave"]) as backend:
+        assert {pid for _, pid in backend.map(Where(), range(2))} == {os.getpid()}
+        assert children(processes) == before
+
+
+def test_staffed_workers_are_ended_when_the_block_fails_however_busy(processes):
+    before, begun = children(processes), time.monotonic()
+
+    def run() -> None:
+        with staffed(2) as backend:
+            for _ in backend.map(time.sleep, [0.0, 60.0, 60.0]):
+                raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        run()
+    assert time.monotonic() - begun < 30
+    assert children(processes) == before
+
+
+def test_an_abandoned_map_ends_its_busy_workers_and_the_next_map_works():
+    with staffed(2) as backend:
+        results = backend.map(time.sleep, [0.0, 60.0, 60.0])
+        next(results)
+        results.close()
+        assert sorted(chunk for chunk, _ in backend.map(Where(), range(4))) == [0, 1, 2, 3]
+
+
+def test_a_map_inside_a_map_has_workers_of_its_own():
+    with staffed(2) as backend:
+        outer = backend.map(Where(), range(4))
+        first = next(outer)
+        assert sorted(chunk for chunk, _ in backend.map(Where(), range(4))) == [0, 1, 2, 3]
+        assert sorted(chunk for chunk, _ in [first, *outer]) == [0, 1, 2, 3]
+
+
+def test_a_worker_that_dies_between_two_maps_is_replaced_and_no_job_is_charged(tmp_path):
+    """A job that loses all but its last worker stops the run if that death counts. Planted: counting it."""
+    with staffed(2) as backend:
+        for _, pid in list(backend.map(Where(), range(8))):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.2)
+        assert sorted(backend.map(DiesOnce(tmp_path / "marker", times=ATTEMPTS - 1), [3])) == [30]
+
+
+def test_workers_import_what_they_will_need_and_a_module_that_is_not_there_is_passed_over():
+    with staffed(2, imports=["wave", "no_such_module_anywhere"]) as backend:
+        assert list(backend.map(Knows(), [["wave", "colorsys"]])) == [["wave"]]
 
 
 SLOW = """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from locard.assess.estimates import Scored
+from locard.assess.estimates import Scored, auc_estimate
 from locard.assess.exposure import Exposure
 from locard.assess.scoring import Audited
-from locard.result import PolicyPart
+from locard.result import Number, PolicyPart
 from locard.settings import MeasureSettings, PolicySettings
 from locard.stats import (
     AttackEvidence,
@@ -22,15 +24,30 @@ from locard.stats import (
     pair_means,
     resolution,
     sort_scores,
+    tpr_estimate,
 )
+from locard.types import Estimate
+
+
+@dataclass(frozen=True)
+class Excess:
+    """An attack that exceeds a limit: its TPR at an FPR, or its AUC (no FPR), with its own interval."""
+
+    attack: str
+    fpr: float | None
+    limit: float
+    estimate: Number
 
 
 def settle(
     policy: PolicySettings, scored: list[Scored], exposure: Exposure, audited: Audited, measure: MeasureSettings
-) -> PolicyPart:
-    """The outcome over all declared attacks; the maximum over them is paid for on the failing side."""
+) -> tuple[PolicyPart, list[Excess]]:
+    """The outcome over all declared attacks; the maximum over them is paid for on the failing side.
+
+    Also who exceeds which limit, in the order of the limits and, within each, of the attacks.
+    """
     if not policy.given:
-        return PolicyPart(outcome="none", reasons=["No policy was given, so nothing was judged."])
+        return PolicyPart(outcome="none", reasons=["No policy was given, so nothing was judged."]), []
     count = len(policy.max_tpr) + (policy.max_auc is not None) + (policy.max_exposed is not None)
     paid = paid_confidence(len(scored) * count, confidence=measure.confidence)
     checks = [
@@ -50,7 +67,38 @@ def settle(
         )
     judged = gate(checks, exposed=exposed, confidence=measure.confidence)
     needed = [o.needed for o in judged.limits if o.outcome == "inconclusive" and o.needed]
-    return PolicyPart(outcome=judged.outcome, reasons=list(judged.reasons), needed=needed)
+    rates = sorted((float(fpr) for fpr in policy.max_tpr), reverse=True)
+    excesses = [
+        Excess(s.label, fpr, outcome.limit, Number.of(_estimate(s, fpr, audited, measure.confidence)))
+        for fpr, outcome in zip([*rates, None], judged.limits, strict=False)
+        for s in scored
+        if s.label in outcome.above
+    ]
+    return PolicyPart(outcome=judged.outcome, reasons=list(judged.reasons), needed=needed), excesses
+
+
+def _estimate(scored: Scored, fpr: float | None, audited: Audited, confidence: float) -> Estimate:
+    """One attack's own TPR at an FPR (of the policy, so it need not be among those measured), or its AUC."""
+    if fpr is None:
+        return auc_estimate(scored, audited, confidence)
+    members = audited.unit_member
+    claimed = _claimed(scored, members, fpr)
+    box = one_target_box(scored.unit_scores[0], members[0], fpr, confidence=confidence)
+    found = tpr_estimate(
+        claimed / members.sum(axis=1),
+        claimed,
+        audited.plan.pair,
+        factor=scored.attack.variance_factor,
+        one_target=box,
+        confidence=confidence,
+    )
+    return box if found.value is None else found
+
+
+def _claimed(scored: Scored, members: np.ndarray, fpr: float) -> np.ndarray:
+    """``int64[targets]``: members above each target's conformal threshold."""
+    ordered = [sort_scores(row, m) for row, m in zip(scored.unit_scores, members, strict=True)]
+    return np.array([o.members_above(o.conformal_threshold(fpr)) for o in ordered])
 
 
 def _tpr_check(
@@ -62,8 +110,7 @@ def _tpr_check(
     _, wanted = needed_non_members(fpr, confidence=confidence)
     evidence = []
     for s in scored:
-        ordered = [sort_scores(row, m) for row, m in zip(s.unit_scores, members, strict=True)]
-        claimed = np.array([o.members_above(o.conformal_threshold(fpr)) for o in ordered])
+        claimed = _claimed(s, members, fpr)
         evidence.append(
             AttackEvidence(
                 name=s.label,

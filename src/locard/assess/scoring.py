@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -36,6 +37,11 @@ class Audited:
     access: Access = Access.LOGITS
     learners: np.ndarray | None = None
     _views: dict[int, References] = field(default_factory=dict, init=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, what was computed here stays here."""
+        given = [getattr(self, f.name) for f in fields(self) if f.init]
+        return Audited, tuple(given)
 
     @cached_property
     def pool(self) -> ReferencePool:

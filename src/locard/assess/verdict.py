@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from locard.assess.policy import Excess
 from locard.result import AttackPart, DataPart, ExposedPart, NotRun, Number, PolicyPart, ReleasedPart, TargetPart, TprAt
 from locard.stats import audited_for, needed_non_members
 
 
 def verdict(
-    headline: AttackPart, exposed: ExposedPart, policy: PolicyPart, data: DataPart, released: ReleasedPart | None
+    attacks: Sequence[AttackPart],
+    exposed: ExposedPart,
+    policy: PolicyPart,
+    data: DataPart,
+    *,
+    excesses: Sequence[Excess] = (),
+    released: ReleasedPart | None = None,
 ) -> str:
-    """One sentence (two with a released model) that stands on its own."""
+    """One sentence (two with a released model) that stands on its own.
+
+    Where attacks exceed a limit, it is about the first of them (the headline, if it is one) and that limit.
+    """
     opening = {
         "pass": "Within policy: ",
         "fail": "Policy exceeded: ",
         "inconclusive": "The policy question is not settled by these data: ",
         "none": "",
     }[policy.outcome]
+    names = f"no {_kind(data)} is" if exposed.n == 0 else f"{exposed.n:,} of {data.units:,} {_kind(data)}s are"
+    finds = _finds(attacks[0])
+    if excesses:
+        first = next((e for e in excesses if e.attack == attacks[0].label), excesses[0])
+        finds = _exceeds(first, next(a for a in attacks if a.label == first.attack))
+    text = f"{opening}{finds}, and {names} named as exposed."
+    text = text[0].upper() + text[1:]
+    if released is not None:
+        text += f" {_released(released)}"
+    return text
+
+
+def _exceeds(excess: Excess, attack: AttackPart) -> str:
+    if excess.fpr is None:
+        return f"the attack {attack.label} has AUC {_plain(excess.estimate)}, where {excess.limit:g} is allowed"
+    return (
+        f"at a false-positive rate of {percent(excess.fpr)} the attack {attack.label} finds "
+        f"{_percent(excess.estimate)} of the training members, where {percent(excess.limit)} is allowed "
+        f"(AUC {_plain(attack.auc)})"
+    )
+
+
+def _finds(headline: AttackPart) -> str:
     best = stated_rate(headline)
     rate = (
         f"at a false-positive rate of {percent(best.fpr)} the attack {headline.label} finds "
@@ -23,12 +58,7 @@ def verdict(
         if best is not None
         else f"the attack {headline.label} has no true-positive rate that can be stated ({_why_not(headline)})"
     )
-    names = f"no {_kind(data)} is" if exposed.n == 0 else f"{exposed.n:,} of {data.units:,} {_kind(data)}s are"
-    text = f"{opening}{rate} (AUC {_plain(headline.auc)}), and {names} named as exposed."
-    text = text[0].upper() + text[1:]
-    if released is not None:
-        text += f" {_released(released)}"
-    return text
+    return f"{rate} (AUC {_plain(headline.auc)})"
 
 
 def stated_rate(headline: AttackPart) -> TprAt | None:

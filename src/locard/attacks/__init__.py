@@ -63,6 +63,15 @@ def attack_names() -> list[str]:
     return list(ATTACKS)
 
 
+def paper_of(name: str) -> str:
+    """The paper behind a registered attack, on one line.
+
+    >>> paper_of("loss")
+    'Yeom, Giacomelli, Fredrikson, Jha 2018 (CSF, arXiv:1709.01604), Adversary 2.'
+    """
+    return source_of(_made_by(name))
+
+
 def list_attacks() -> pd.DataFrame:
     """One row an attack: name, access, references, queries (to the target, a record), source (paper).
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from threading import RLock
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -90,6 +91,10 @@ class Observations:
         self._reader = reader
         self._cache: OrderedDict[Signal, _Kept] = OrderedDict()
         self._guard = RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, the signals kept here stay here."""
+        return partial(Observations, probability_floor=self.probability_floor), (self._reader, self._y)
 
     @property
     def y(self) -> ClassIndex:

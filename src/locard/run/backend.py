@@ -10,8 +10,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Pipe, wait
 from typing import Any, Protocol, runtime_checkable
 
@@ -46,7 +46,7 @@ class LocalBackend:
     - a worker that dies is replaced, and the chunk that it had runs again; no other chunk pays for it
     - what the work raises comes back as it is
     - what the work prints goes to stderr
-    - when the results are closed, finished or not, no worker is left
+    - when the results are closed, finished or not, no worker is left, but those of ``staffed``
     - with one worker everything runs in this process
 
     >>> sorted(LocalBackend(workers=1).map(abs, [-2, 1]))
@@ -54,18 +54,44 @@ class LocalBackend:
     """
 
     workers: int
+    crew: Crew | None = field(default=None, compare=False, repr=False)
 
     def map(self, work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
         """Results as they finish."""
         if self.workers == 1 or len(chunks) == 0:
             yield from _here(work, chunks)
-            return
-        pool = _Pool(self.workers, share(work), chunks)
-        try:
-            yield from pool.results()
-            pool.finished = True
-        finally:
-            pool.close()
+        elif self.crew is not None and not self.crew.busy:
+            yield from self.crew.map(work, chunks, self.workers)
+        else:
+            with Crew() as crew:
+                yield from crew.map(work, chunks, self.workers)
+
+    def let_go(self) -> None:
+        """There will be no more work: workers of ``staffed`` may leave, before the end of its block waits for them."""
+        if self.crew is not None:
+            self.crew.let_go()
+
+
+@contextmanager
+def staffed(workers: int, *, imports: Sequence[str] = (), now: bool = True) -> Iterator[LocalBackend]:
+    """A backend whose workers serve every ``map`` until the end of the block, when none is left.
+
+    Args:
+        workers: processes; one means this process, and none is started.
+        imports: modules that workers are to import as soon as they start.
+        now: start them at once, to be ready when the work is; otherwise the first ``map`` does.
+
+    Raises:
+        RunStopped: no process could be started.
+
+    >>> with staffed(1) as backend:
+    ...     sorted(backend.map(abs, [-2, 1]))
+    [1, 2]
+    """
+    with Crew(imports) as crew:
+        if now and workers > 1:
+            crew.grow(workers)
+        yield LocalBackend(workers, crew)
 
 
 def _here(work: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
@@ -90,8 +116,9 @@ class _Worker:
         RunStopped: no process could be started.
     """
 
-    def __init__(self) -> None:
-        self.ready = self.told = False
+    def __init__(self, imports: Sequence[str]) -> None:
+        self.ready = False
+        self.work: Shared | None = None
         self.task: _Task | None = None
         self.pipe, theirs = Pipe()
         try:
@@ -113,18 +140,23 @@ class _Worker:
         finally:
             theirs.close()
         with suppress(OSError):  # it has ended already: waiting for it will tell
-            self.pipe.send((sys.path, sys.argv, os.getpid()))
+            self.pipe.send((sys.path, sys.argv, os.getpid(), tuple(imports)))
 
     def give(self, task: _Task, work: Shared) -> None:
-        """Hand over a task, and before the first one the work. It waits for both, so that this never blocks long."""
-        self.task, chunk = task, packed(task.chunk, "a job")
+        """Hand over a task, and before it the work where that is new. It waits for both: this never blocks long."""
+        chunk, self.task = packed(task.chunk, "a job"), task
         with suppress(OSError):  # it has ended meanwhile: waiting for it will tell
-            if not self.told:
+            if self.work is not work:
                 self.pipe.send_bytes(WORK)
                 work.send(self.pipe, self.process.pid)
-                self.told = True
+                self.work = work
             self.pipe.send_bytes(CHUNK)
             self.pipe.send_bytes(chunk)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
 
     def hear(self) -> tuple[bytes, bytes]:
         """What it says, and the payload.
@@ -149,65 +181,89 @@ class _Worker:
         return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
-class _Pool:
-    """Workers and the tasks of one map."""
+class Crew:
+    """Workers that serve one ``map`` after the other, until they are dismissed; replaced where they die."""
 
-    def __init__(self, size: int, work: Shared, chunks: Sequence[Any]) -> None:
-        self.size, self.work = size, work
-        self.waiting = deque(_Task(chunk) for chunk in chunks)
-        self.workers: list[_Worker] = []
-        self.stillborn = 0  # workers in a row that ended before they could take a task
-        self.finished = False
+    def __init__(self, imports: Sequence[str] = ()) -> None:
+        self.busy = False
+        self._imports = imports
+        self._workers: list[_Worker] = []
+        self._leaving: list[_Worker] = []
+        self._waiting: deque[_Task] = deque()
+        self._stillborn = 0  # workers in a row that ended before they could take a task
 
-    def results(self) -> Iterator[Any]:
-        """Results as they finish. A worker gets its next task before its result is passed on."""
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.let_go()
+        until = time.monotonic() + (GRACE if kind is None else 0.0)
+        for worker in self._leaving:
+            worker.end(max(0.0, until - time.monotonic()))
+        self._leaving.clear()
+
+    def let_go(self) -> None:
+        """Workers that are there may leave by themselves."""
+        for worker in self._workers:
+            worker.pipe.close()
+        self._leaving += self._workers
+        self._workers = []
+
+    def grow(self, size: int) -> None:
+        """Start workers until there are so many.
+
+        Raises:
+            RunStopped: no process could be started.
+        """
+        while len(self._workers) < size:
+            self._workers.append(_Worker(self._imports))
+
+    def map(self, work: Callable[[Any], Any], chunks: Sequence[Any], size: int) -> Iterator[Any]:
+        """Results as they finish, from at most ``size`` workers. One that is not waited for any more is ended."""
+        self.busy, self._waiting = True, deque(_Task(chunk) for chunk in chunks)
+        try:
+            with (shared := share(work)).file:
+                yield from self._results(shared, size)
+        finally:
+            for worker in [w for w in self._workers if w.task is not None]:
+                worker.end()
+                self._workers.remove(worker)
+            self.busy = False
+
+    def _results(self, work: Shared, size: int) -> Iterator[Any]:
+        """A worker gets its next task before its result is passed on."""
         heard: list[tuple[bytes, bytes]] = []
         while True:
-            self._start_workers()
-            self._hand_out()
+            for worker in [w for w in self._workers if w.task is None and w.gone]:  # between two maps
+                self._bury(worker)
+            self.grow(min(size, self._running() + len(self._waiting)))
+            for worker in self._workers:
+                if worker.ready and worker.task is None and self._waiting:
+                    worker.give(self._waiting.popleft(), work)
             for said, answer in heard:
                 result = pickle.loads(answer)
                 if said == RAISED:
                     raise result
                 yield result
-            if not self.waiting and not self._running():
+            if not self._waiting and not self._running():
                 return
             heard = self._listen()
 
-    def close(self) -> None:
-        """End all workers: those with nothing left to do may leave by themselves."""
-        self.work.file.close()
-        if self.finished:
-            for worker in self.workers:
-                worker.pipe.close()
-        until = time.monotonic() + (GRACE if self.finished else 0.0)
-        for worker in self.workers:
-            worker.end(max(0.0, until - time.monotonic()))
-
     def _running(self) -> int:
-        return sum(w.task is not None for w in self.workers)
-
-    def _start_workers(self) -> None:
-        while len(self.workers) < min(self.size, self._running() + len(self.waiting)):
-            self.workers.append(_Worker())
-
-    def _hand_out(self) -> None:
-        for worker in self.workers:
-            if worker.ready and worker.task is None and self.waiting:
-                worker.give(self.waiting.popleft(), self.work)
+        return sum(w.task is not None for w in self._workers)
 
     def _listen(self) -> list[tuple[bytes, bytes]]:
         """Wait until somebody says something; finished tasks are returned, those of dead workers wait again."""
         heard = []
-        talking = set(wait([w.pipe for w in self.workers]))
-        for worker in [w for w in self.workers if w.pipe in talking]:
+        talking = set(wait([w.pipe for w in self._workers]))
+        for worker in [w for w in self._workers if w.pipe in talking]:
             try:
                 said, answer = worker.hear()
             except EOFError:
                 self._bury(worker)
                 continue
             if said == READY:
-                worker.ready, self.stillborn = True, 0
+                worker.ready, self._stillborn = True, 0
             else:
                 worker.task = None
                 heard.append((said, answer))
@@ -220,10 +276,10 @@ class _Pool:
             RunStopped: the task has cost ``ATTEMPTS`` workers, or as many in a row did not even start.
         """
         how, task = worker.end(GRACE), worker.task
-        self.workers.remove(worker)
+        self._workers.remove(worker)
         if not worker.ready:
-            self.stillborn += 1
-            if self.stillborn == ATTEMPTS:
+            self._stillborn += 1
+            if self._stillborn == ATTEMPTS:
                 raise RunStopped(
                     f"Worker processes are needed, but {ATTEMPTS} in a row ended before they could work (the last by "
                     f"{how}; what they said is above). Set compute.workers = 1, or mend what they say."
@@ -235,4 +291,4 @@ class _Pool:
                     f"(the last ended by {how}; often: out of memory). Set compute.workers = 1 or free memory, and run "
                     f"the same command again: everything finished so far is kept."
                 )
-            self.waiting.appendleft(_Task(task.chunk, task.attempt + 1))
+            self._waiting.appendleft(_Task(task.chunk, task.attempt + 1))

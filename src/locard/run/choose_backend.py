@@ -1,14 +1,48 @@
-"""From ``[compute]`` to the backend that it names."""
+"""From ``[compute]`` to the processes that work for a run."""
 
 from __future__ import annotations
 
-from locard.run.backend import Backend, LocalBackend
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from locard.run.backend import Backend, LocalBackend, staffed
 from locard.run.ray_backend import RayBackend
-from locard.settings import ComputeSettings
+from locard.settings import ComputeSettings, Settings
+
+LIBRARIES = (
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "torch",
+)  # they take a second or more to import; others come with the work
 
 
-def choose_backend(compute: ComputeSettings) -> Backend:
-    """The backend of these settings.
+def local_workers(settings: Settings, imports: Sequence[str]) -> AbstractContextManager[LocalBackend]:
+    """Processes here, for training and everything after it, started while the data are still being read.
+
+    Where training runs elsewhere, they start when there is something to score.
+
+    Args:
+        settings: how many, and the library that models are trained with, which they import first.
+        imports: more modules that they will need.
+
+    >>> from locard.settings import make_settings
+    >>> with local_workers(make_settings({"data": {"source": "digits"}, "compute": {"workers": 1}}), []) as local:
+    ...     local
+    LocalBackend(workers=1)
+    """
+    target, compute = settings.target, settings.compute
+    library = "torch" if target.recipe == "torch" else target.estimator.rpartition(".")[0]
+    slow = target.recipe in ("sklearn", "torch") and library.partition(".")[0] in LIBRARIES
+    return staffed(compute.workers, imports=[library, *imports] if slow else imports, now=compute.backend == "local")
+
+
+def choose_backend(compute: ComputeSettings, local: LocalBackend | None = None) -> Backend:
+    """Where models are trained.
+
+    Args:
+        compute: names it.
+        local: processes that are there already; without, some are started for every map.
 
     Raises:
         MissingExtra: Ray is asked for and not installed.
@@ -18,4 +52,4 @@ def choose_backend(compute: ComputeSettings) -> Backend:
     """
     if compute.backend == "ray":
         return RayBackend(compute.workers, compute.address)
-    return LocalBackend(compute.workers)
+    return LocalBackend(compute.workers) if local is None else local

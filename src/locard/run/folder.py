@@ -9,7 +9,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -122,8 +123,10 @@ class RunFolder:
             f"choose another folder with --out."
         )
 
-    def end(self) -> None:
+    def end(self, stages: Stages | None = None) -> None:
         """Write ``run.json``: timings and choices, which are no part of the result."""
+        if stages is not None:
+            self.timings["stage_seconds"] = {name: round(took, 3) for name, took in stages.seconds.items()}
         self.timings["total_seconds"] = round(time.time() - self._started, 3)
         write_file(self.path / "run.json", _json(self.timings))
 
@@ -147,6 +150,27 @@ def refuse_foreign(path: Path) -> None:
 
 def _taken(path: Path) -> str:
     return f"A folder is needed for the run, but {path} is a file or lies below one. Choose another with --out."
+
+
+class Stages:
+    """How long each stage of a run took, in seconds.
+
+    >>> stages = Stages()
+    >>> with stages("training"):
+    ...     pass
+    >>> list(stages.seconds)
+    ['training']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Measure what is done inside."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
 
 
 def environment(seed: Any, fingerprints: Mapping[str, str]) -> dict[str, Any]:

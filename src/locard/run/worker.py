@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,17 +26,20 @@ BOOT = """
 import sys
 from multiprocessing.connection import Connection
 pipe = Connection(int(sys.argv[1]))
-sys.path[:], sys.argv[:], parent = pipe.recv()
+sys.path[:], sys.argv[:], parent, imports = pipe.recv()
 from locard.run.worker import serve
-serve(pipe, parent)
+serve(pipe, parent, imports)
 """
 
 
-def serve(pipe: Connection, parent: int) -> None:
-    """Work for the process ``parent`` until it closes the pipe, or is gone."""
+def serve(pipe: Connection, parent: int, imports: Sequence[str]) -> None:
+    """Work for the process ``parent`` until it closes the pipe, or is gone; first, import what the work will need."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     os.register_at_fork(after_in_child=pipe.close)  # else a child of the user's code hides this worker's death
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    for name in imports:
+        with suppress(Exception):  # whatever importing raises, it will be said when the work is opened
+            importlib.import_module(name)
     try:
         _work(pipe)
     except (EOFError, OSError):  # the parent has closed its end

@@ -73,7 +73,8 @@ class ExposedLimit:
 class LimitOutcome:
     """One limit's part of the verdict; ``reason`` is a sentence.
 
-    ``low, high`` enclose the maximum over attacks; for a count of exposed records only the lower end exists.
+    ``low, high`` enclose the maximum over attacks; for a count of exposed records only the lower end exists. ``above``
+    names the attacks whose own lower end exceeds the limit.
     """
 
     name: str
@@ -84,6 +85,7 @@ class LimitOutcome:
     method: str
     reason: str
     needed: str = ""
+    above: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,9 +235,9 @@ def _judge(check: LimitCheck, count: int, confidence: float) -> LimitOutcome:
     low, high, method = _largest(ends, looks)
     where = f"{check.name}: the largest of {len(ends)} attacks lies in [{low:.3g}, {high:.3g}], limit {check.limit:g}"
     needed = ""
+    above = tuple(a.name for a, e in zip(check.attacks, ends, strict=True) if e.usable and e.low > check.limit)
     outcome: Outcome
     if low > check.limit:
-        above = [a.name for a, e in zip(check.attacks, ends, strict=True) if e.usable and e.low > check.limit]
         outcome, reason = "fail", f"{where}: exceeded by {', '.join(above)}."
     elif ends and all(e.usable for e in ends) and high < check.limit:
         outcome, reason = "pass", f"{where}: all attacks are below.{_without_assumptions(check, confidence)}"
@@ -253,6 +255,7 @@ def _judge(check: LimitCheck, count: int, confidence: float) -> LimitOutcome:
         method=method,
         reason=reason,
         needed=needed,
+        above=above,
     )
 
 

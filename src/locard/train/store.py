@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -46,6 +47,10 @@ class Store:
         self.folder = folder.absolute()  # workers may stand in another folder
         self.far = far
         self._sound: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process reads checksums for itself."""
+        return vars(self) | {"_sound": set()}
 
     @property
     def where(self) -> str:
