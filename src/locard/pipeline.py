@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,9 +56,10 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             with seconds("assessing"):
                 result = assess(_observed(finished, folder, jobs), _case(finished), local.map, watch.progress)
             local.let_go()
-            with seconds("writing"):
-                result.save(folder.path)
+            with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
+                saved = threads.submit(result.save, folder.path)
                 result.report(folder.path / "report.html")
+                saved.result()
             folder.end(seconds)
     return result
 

@@ -145,7 +145,7 @@ def test_the_headline_threshold_lets_at_most_the_stated_share_of_non_members_thr
 
 def judged(audited, **limits):
     exposure = expose(LOSS, audited, ExposureSettings())
-    return settle(PolicySettings(**limits), [scored_on(audited)], exposure, audited, MEASURE)
+    return settle(PolicySettings(**limits), [scored_on(audited)], exposure, audited, MEASURE)[0]
 
 
 def test_no_policy_judges_nothing(world):
@@ -190,6 +190,6 @@ def test_the_maximum_over_attacks_is_paid_for(world):
     exposure = expose(LOSS, audited, ExposureSettings())
     alone = auc_estimate(scored, audited, 0.95).low
     limit = PolicySettings(max_auc=alone - 1e-4)
-    one = settle(limit, [scored], exposure, audited, MEASURE)
-    many = settle(limit, [replace(scored, label=f"a{i}") for i in range(40)], exposure, audited, MEASURE)
+    one, _ = settle(limit, [scored], exposure, audited, MEASURE)
+    many, _ = settle(limit, [replace(scored, label=f"a{i}") for i in range(40)], exposure, audited, MEASURE)
     assert (one.outcome, many.outcome) == ("fail", "inconclusive")

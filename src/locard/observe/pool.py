@@ -108,9 +108,9 @@ class ReferencePool:
         """The unit in which this signal is added up."""
         return self._once.get(("unit", signal), lambda: self._find_unit(signal))
 
-    def sums(self, signal: Signal) -> Sums:
-        """Sums over all models."""
-        return self._once.get(("sums", signal), lambda: self.sums_over(signal, np.arange(len(self))))
+    def sums(self, signal: Signal, models: np.ndarray) -> Sums:
+        """Sums over these models, kept: for sets that many views are made of by leaving a few out."""
+        return self._once.get(("sums", signal, models.tobytes()), lambda: self.sums_over(signal, models))
 
     def sums_over(self, signal: Signal, models: np.ndarray, usable: np.ndarray | None = None) -> Sums:
         """Sums over these models, O(records) each; ``usable: bool[models, records]`` leaves entries out."""

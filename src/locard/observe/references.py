@@ -54,10 +54,12 @@ class References:
         *,
         thin: Bool[np.ndarray, "chosen records"] | None = None,
         pairs: Int64[np.ndarray, "all"] | None = None,
+        whole: Int64[np.ndarray, "more"] | None = None,
     ) -> None:
         self._pool = pool
         self._models = _of_pool(models, len(pool))
         self._thin = thin
+        self._whole = whole  # what ``without`` left models out of: its sums are kept, for all views made of it
         self.pairs = pairs
 
     @classmethod
@@ -106,7 +108,11 @@ class References:
             DataError: labels that do not fit the records, or that differ from those already there.
         """
         pool = self._pool.labelled(y)
-        return self if pool is self._pool else References(pool, self._models, thin=self._thin, pairs=self.pairs)
+        return (
+            self
+            if pool is self._pool
+            else References(pool, self._models, thin=self._thin, pairs=self.pairs, whole=self._whole)
+        )
 
     def without(self, models: Sequence[int] | np.ndarray) -> References:
         """A view that leaves these models (numbers of the pool) out.
@@ -117,7 +123,8 @@ class References:
         if self._thin is not None:
             raise SettingsError("references: leave models out first, then thin; found it the other way round.")
         gone = _of_pool(np.asarray(models, dtype=np.int64), len(self._pool))
-        return References(self._pool, self._models[~np.isin(self._models, gone)], pairs=self.pairs)
+        whole = self._models if self._whole is None else self._whole
+        return References(self._pool, self._models[~np.isin(self._models, gone)], pairs=self.pairs, whole=whole)
 
     def only(self, models: Sequence[int] | np.ndarray) -> References:
         """A view of these models (numbers of the pool) alone."""
@@ -299,9 +306,10 @@ class References:
     def _added_up(self, signal: Signal) -> Sums:
         if self._thin is not None:
             return self._pool.sums_over(signal, self._models, self._thin)
-        if self._few_left():
+        if self._whole is None or 2 * len(self) < len(self._whole):
             return self._pool.sums_over(signal, self._models)
-        every, gone = self._pool.sums(signal), self._pool.sums_over(signal, self._left_out())
+        every = self._pool.sums(signal, self._whole)
+        gone = self._pool.sums_over(signal, np.setdiff1d(self._whole, self._models))
         return Sums(
             every.inside - gone.inside,
             every.every - gone.every,
