@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,24 @@ import numpy as np
 
 from locard.assess.choose import Chosen, build_attacks, runnable
 from locard.assess.released import member_mask, need_both_sides
-from locard.attacks.protocol import Attack
+from locard.assess.screening import Screening, plan_screening
+from locard.attacks.protocol import Attack, Claiming
 from locard.check import Problems
 from locard.data.duplicates import Duplicates, near_duplicates
 from locard.data.membership import read_ids
 from locard.data.records import Records
 from locard.data.source import load_source
 from locard.data.split import Split, choose_pool
-from locard.errors import SettingsError
+from locard.errors import LocardError, SettingsError
 from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.models import Opening, ReleasedModel, load_model
 from locard.plan.draw import draw_plan
 from locard.plan.plan import Plan
+from locard.result import NotRun
+from locard.screen import screen as build_screen
 from locard.seeds import Seed
 from locard.settings import Settings
+from locard.settings_screen import ScreenSettings
 from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_of
 from locard.train.jobs import Job, Training, Work, plan_jobs
@@ -50,6 +54,8 @@ class Prepared:
     redraw: Callable[[Seed], Plan] | None
     base: Path
     caveats: tuple[str, ...] = ()
+    screening: Screening | None = None
+    reference_pool: np.ndarray | None = None
 
     @property
     def seed(self) -> Seed:
@@ -67,11 +73,15 @@ class Prepared:
             return self.recipe
         return self.recipe.probe(self.records, np.concatenate([self.split.audited, self.split.population]))
 
-    def work(
-        self, store: Store, weights: Store | None = None, *, population: np.ndarray | None = None
-    ) -> tuple[Work, list[Job]]:
-        """What workers do with the jobs, and the jobs; other records may be asked about in place of the population."""
-        audited, population = self.split.audited, self.split.population if population is None else population
+    @property
+    def asked(self) -> np.ndarray:
+        """Places of the records besides the audited ones that models are asked about, sorted."""
+        population, pool = self.split.population, self.reference_pool
+        return population if pool is None else np.union1d(population, pool)
+
+    def work(self, store: Store, weights: Store | None = None) -> tuple[Work, list[Job]]:
+        """What workers do with the jobs, and the jobs."""
+        audited, population = self.split.audited, self.asked
         if isinstance(self.recipe, Checkpoints):
             jobs = self.recipe.jobs(self.records, self.plan.train_index, (audited, population))
             return Asking(self.recipe, self.records, audited, population, store), jobs
@@ -83,8 +93,13 @@ class Prepared:
         ), jobs
 
 
-def prepare(settings: Settings, base: Path) -> Prepared:
+def prepare(settings: Settings, base: Path, *, screens: bool = False) -> Prepared:
     """Load and check what the settings name, telling all problems at once.
+
+    Args:
+        settings: the tree.
+        base: where its relative paths start.
+        screens: whether records are screened also where no attack asks for it.
 
     Raises:
         SettingsError: everything that is wrong with settings or data.
@@ -104,6 +119,9 @@ def prepare(settings: Settings, base: Path) -> Prepared:
             weights = records is not None and records.weight is not None
             recipe = recipe_of(settings.target, base, weights=weights, device=settings.compute.device)
     with problems.gather():
+        if settings.screen is not None:
+            build_screen(settings.screen.name, **settings.screen.own)
+    with problems.gather():
         check_design(settings)
     built: list[tuple[str, Attack]] = []
     with problems.gather():
@@ -120,7 +138,7 @@ def prepare(settings: Settings, base: Path) -> Prepared:
     assert records is not None  # else there were problems
     assert recipe is not None
     asked = None if released is None else (released, ids)
-    return prepare_records(settings, records, recipe, built, released=asked, member=member, base=base)
+    return prepare_records(settings, records, recipe, built, released=asked, member=member, base=base, screens=screens)
 
 
 def prepare_records(
@@ -132,6 +150,7 @@ def prepare_records(
     released: tuple[ReleasedModel, list[str]] | None = None,
     member: np.ndarray | None = None,
     base: Path = Path(),
+    screens: bool = False,
 ) -> Prepared:
     """The same from objects in memory.
 
@@ -143,6 +162,7 @@ def prepare_records(
         released: one more model, with the ids of its training records.
         member: ``bool[models, records]`` where ``recipe`` is models trained elsewhere.
         base: where the settings' relative paths start.
+        screens: whether records are screened also where no attack asks for it.
 
     Raises:
         SettingsError: everything that is wrong.
@@ -181,7 +201,39 @@ def prepare_records(
         plan = redraw(Seed(settings.seed).child("plan"))
         _check_classes(plan, records)
     chosen = runnable(built, plan, len(split.population))
-    return Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw, base)
+    made = Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw, base)
+    return with_screening(made, wanted=screens)
+
+
+def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
+    """The case with a screening, where an attack makes claims about single records (or one is wanted anyhow).
+
+    A screen that the settings do not name is one that this plan can serve, or none: then the reason is listed.
+
+    Raises:
+        SettingsError, NotEnoughReferences, AccessDenied: the screen that was asked for cannot be had.
+    """
+    claiming = [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
+    settings = prepared.settings
+    if not (claiming or wanted):
+        return replace(prepared, screening=None)
+    section = settings.screen or ScreenSettings()
+    try:
+        made = plan_screening(
+            section,
+            prepared.plan,
+            prepared.records,
+            prepared.split,
+            prepared.recipe,
+            traces=settings.traces.losses,
+        )
+    except LocardError as wrong:
+        if settings.screen is not None:
+            raise
+        said = NotRun(name=f"claims of {', '.join(claiming)}", reason=str(wrong))
+        chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, said))
+        return replace(prepared, chosen=chosen, screening=None)
+    return replace(prepared, screening=made, reference_pool=made.pool)
 
 
 def check_design(settings: Settings) -> None:
