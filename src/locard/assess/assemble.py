@@ -18,7 +18,7 @@ from locard.assess.table import records_table
 from locard.assess.verdict import next_steps, unresolved, verdict
 from locard.result import AttackPart, AuditResult, ComparisonPart, Number, Result
 from locard.settings import Settings
-from locard.stats import compare_all
+from locard.stats import Comparison, adjusted_together, compare_all
 
 Progress = Callable[[str, int, int], None]
 
@@ -95,30 +95,30 @@ def _attacks(done: dict[Task, Any], case: Case) -> tuple[list[Scored], list[Atta
 
 
 def _comparisons(scored: list[Scored], audited: Audited, settings: Settings) -> list[ComparisonPart]:
-    """Every attack against the headline: TPR at the first FPR, on the same targets, Holm over comparisons."""
+    """Every attack against the headline on the same targets, AUC and TPR at the first FPR; p pays for all of them."""
     if len(scored) < 2 or audited.plan.pairs < 4:
         return []
     names = {s.label: s for s in scored}
-    out = []
     statistics = {"AUC": {k: s.auc for k, s in names.items()}}
     statistics[f"TPR at FPR {settings.measure.fprs[0]:g}"] = {k: s.tpr(0) for k, s in names.items()}
+    compared: list[tuple[str, Comparison]] = []
     for statistic, values in statistics.items():
-        compared = compare_all(
+        found = compare_all(
             values,
             audited.plan.pair,
             {k: s.attack.variance_factor for k, s in names.items()},
             headline=scored[0].label,
             confidence=settings.measure.confidence,
         )
-        out += [
-            ComparisonPart(
-                first=c.first,
-                second=c.second,
-                statistic=statistic,
-                difference=Number.of(c.difference),
-                p=c.p,
-                p_adjusted=c.p_adjusted,
-            )
-            for c in compared
-        ]
-    return out
+        compared += [(statistic, c) for c in found]
+    return [
+        ComparisonPart(
+            first=c.first,
+            second=c.second,
+            statistic=statistic,
+            difference=Number.of(c.difference),
+            p=c.p,
+            p_adjusted=c.p_adjusted,
+        )
+        for (statistic, _), c in zip(compared, adjusted_together([c for _, c in compared]), strict=True)
+    ]
