@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings_text": {"errors"},
     "settings_places": set(),
     "settings_screen": set(),
-    "settings": {"errors", "settings_messages", "settings_places", "settings_screen", "settings_text"},
+    "settings": {"errors", "check", "settings_messages", "settings_places", "settings_screen", "settings_text"},
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
     "data": EVERYONE,

@@ -93,8 +93,8 @@ class Prepared:
         ), jobs
 
 
-def prepare(settings: Settings, base: Path, *, screens: bool = False) -> Prepared:
-    """Load and check what the settings name, telling all problems at once.
+def prepare(settings: Settings, base: Path, problems: Problems | None = None, *, screens: bool = False) -> Prepared:
+    """Load and check what the settings name, telling all problems at once, ``problems`` found before among them.
 
     Args:
         settings: the tree.
@@ -105,7 +105,7 @@ def prepare(settings: Settings, base: Path, *, screens: bool = False) -> Prepare
         SettingsError: everything that is wrong with settings or data.
         NotEnoughReferences: the headline attack cannot run on this plan.
     """
-    problems = Problems()
+    problems = Problems() if problems is None else problems
     records: Records | None = None
     recipe: Recipe | Checkpoints | None = None
     member: np.ndarray | None = None
@@ -121,88 +121,136 @@ def prepare(settings: Settings, base: Path, *, screens: bool = False) -> Prepare
     with problems.gather():
         if settings.screen is not None:
             build_screen(settings.screen.name, **settings.screen.own)
-    with problems.gather():
-        check_design(settings)
     built: list[tuple[str, Attack]] = []
     with problems.gather():
         built = build_attacks(settings.attack)
-    released = None
+    asked: tuple[ReleasedModel, list[str]] | None = None
     if settings.released is not None:
+        released, ids = None, None
         with problems.gather():
             given = settings.released
             opening = Opening(trust_pickle=given.trust_pickle, trust_types=given.trust_types)
             released = load_model(given.model, base=base, opening=opening)
         with problems.gather():
             ids = read_ids(base / settings.released.members)
-    problems.settle()
+        asked = None if released is None or ids is None else (released, ids)
+    if records is None:
+        with problems.gather():
+            check_design(settings)
+        problems.settle()
     assert records is not None  # else there were problems
-    assert recipe is not None
-    asked = None if released is None else (released, ids)
-    return prepare_records(settings, records, recipe, built, released=asked, member=member, base=base, screens=screens)
+    return prepare_records(
+        settings, records, recipe, built, released=asked, member=member, base=base, screens=screens, problems=problems
+    )
 
 
 def prepare_records(
     settings: Settings,
     records: Records,
-    recipe: Recipe | Checkpoints,
+    recipe: Recipe | Checkpoints | None,
     built: list[tuple[str, Attack]],
     *,
     released: tuple[ReleasedModel, list[str]] | None = None,
     member: np.ndarray | None = None,
     base: Path = Path(),
     screens: bool = False,
+    problems: Problems | None = None,
 ) -> Prepared:
     """The same from objects in memory.
 
     Args:
         settings: the tree.
         records: the data.
-        recipe: what trains the models, or the models.
+        recipe: what trains the models, or the models; None where ``problems`` say what is wrong with it.
         built: the attacks, by name.
         released: one more model, with the ids of its training records.
         member: ``bool[models, records]`` where ``recipe`` is models trained elsewhere.
         base: where the settings' relative paths start.
         screens: whether records are screened also where no attack asks for it.
+        problems: what is known to be wrong already: told together with what is found here.
 
     Raises:
         SettingsError: everything that is wrong.
-        NotEnoughReferences: the headline attack cannot run on this plan.
+        NotEnoughReferences: the headline attack cannot run on this plan, and nothing else is wrong.
     """
-    check_design(settings)
-    if isinstance(recipe, Checkpoints):
-        recipe, split, plan = given_plan(settings, records, recipe, member)
-    else:
-        seed = Seed(settings.seed).child("pool")
-        split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
-    audited = records.select(split.audited)
-    problems = Problems()
-    if audited.n_units < FEWEST_UNITS:
-        problems.add(
-            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {audited.n_units}. Audit more records."
-        )
+    problems = Problems() if problems is None else problems
     if isinstance(recipe, SklearnRecipe):
         with problems.gather():
             recipe.check_missing(records)
+    divided: _Divided | None = None
+    with problems.gather():
+        divided = _divide(settings, records, recipe, member)
     pair = None
     if released is not None:
         with problems.gather():
             mask = member_mask(records, released[1])
             need_both_sides(mask, "in the data")
-            need_both_sides(mask[split.audited], "among the audited records")
-            released[0].check(records)
+            if divided is not None:
+                need_both_sides(mask[divided.split.audited], "among the audited records")
             pair = (released[0], mask)
+        with problems.gather():
+            released[0].check(records)
+    if problems.found and divided is not None and built:
+        with problems.gather():
+            runnable(built, divided.plan, len(divided.split.population))
+    problems.settle()
+    assert divided is not None  # else there were problems
+    assert divided.recipe is not None
+    split, plan = divided.split, divided.plan
+    chosen = runnable(built, plan, len(split.population))
+    duplicates = near_duplicates(records.select(split.audited))
+    made = Prepared(settings, records, split, divided.recipe, plan, chosen, pair, duplicates, divided.redraw, base)
+    return with_screening(made, wanted=screens)
+
+
+@dataclass(frozen=True, eq=False)
+class _Divided:
+    """Which records are audited, and which models hold them."""
+
+    recipe: Recipe | Checkpoints | None
+    split: Split
+    plan: Plan
+    redraw: Callable[[Seed], Plan] | None
+
+
+def _divide(
+    settings: Settings, records: Records, recipe: Recipe | Checkpoints | None, member: np.ndarray | None
+) -> _Divided | None:
+    """Split and plan; None where the models to be audited could not be opened.
+
+    Raises:
+        SettingsError: numbers that the design cannot use, too few records, models that would see one class only.
+    """
+    if isinstance(recipe, Checkpoints):
+        recipe, split, plan = given_plan(settings, records, recipe, member)
+        _check_units(records, split)
+        return _Divided(recipe, split, plan, None)
+    if named_in(settings.references):
+        return None
+    problems = Problems()
+    with problems.gather():
+        check_design(settings)
+    with problems.gather():
+        seed = Seed(settings.seed).child("pool")
+        split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
+        _check_units(records, split)
     problems.settle()
 
     def draw(at: Seed) -> Plan:
         return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
 
-    redraw = None if isinstance(recipe, Checkpoints) else draw
-    if redraw is not None:
-        plan = redraw(Seed(settings.seed).child("plan"))
-        _check_classes(plan, records)
-    chosen = runnable(built, plan, len(split.population))
-    made = Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw, base)
-    return with_screening(made, wanted=screens)
+    plan = draw(Seed(settings.seed).child("plan"))
+    _check_classes(plan, records)
+    return _Divided(recipe, split, plan, draw)
+
+
+def _check_units(records: Records, split: Split) -> None:
+    """Refuse a pool that is too small for any design."""
+    units = records.select(split.audited).n_units
+    if units < FEWEST_UNITS:
+        raise SettingsError(
+            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {units}. Audit more records."
+        )
 
 
 def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
