@@ -56,12 +56,14 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": EVERYONE | {"data", "observe", "screen", "train"},
     "defences": EVERYONE | {"data", "train", "observe"},
     "budget": EVERYONE | {"data", "plan", "train", "run"},
-    "assess": EVERYONE | {"data", "plan", "train", "observe", "attacks"},
+    "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks"},
     "report": EVERYONE,
+    "design": EVERYONE | {"data", "plan", "train", "observe", "trained_elsewhere"},
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
-    "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "trained_elsewhere"},
+    "prepare": EVERYONE
+    | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
-    "screening": EVERYONE | {"data", "plan", "train", "run", "observe", "screen", "prepare", "report"},
+    "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE
     | {
         "data",

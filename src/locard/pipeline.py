@@ -18,6 +18,7 @@ from locard.assess.choose import as_settings, build_attacks, runnable
 from locard.assess.parts import Case, in_threads
 from locard.assess.released import Answers, ask, need_both_sides
 from locard.assess.scoring import Audited
+from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
@@ -55,7 +56,8 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             with seconds("training"):
                 finished, jobs = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
-                result = assess(_observed(finished, folder, jobs), _case(finished), local.map, watch.progress)
+                case = _case(finished, _to_test(finished, folder, jobs, watch))
+                result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -86,11 +88,29 @@ def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited
     population = None
     if len(split.population):
         reader = StoreReader(folder.store, keys, "population")
-        population = Observations(reader, records.y[split.population], probability_floor=floor)
+        population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
+        if len(prepared.asked) > len(split.population):
+            population = population.select(np.searchsorted(prepared.asked, split.population))
     return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
 
 
-def _case(prepared: Prepared) -> Case:
+def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> Tested | None:
+    """The records that are attacked one by one, where an attack makes claims."""
+    screening = prepared.screening
+    if screening is None:
+        return None
+    watch.progress("screening records", 0, 1)
+    keys = [jobs[m].key for m in screening.models]
+    floor, workers = prepared.recipe.probability_floor, prepared.settings.compute.workers
+    answered = Answered(
+        prepared.records, prepared.plan, prepared.split, prepared.asked, floor, folder.store, keys, workers
+    )
+    chosen = select_to_test(screening, answered, prepared.seed)
+    watch.progress("screening records", 1, 1)
+    return chosen
+
+
+def _case(prepared: Prepared, tested: Tested | None) -> Case:
     released = None
     if prepared.released is not None:
         model, member = prepared.released
@@ -106,6 +126,8 @@ def _case(prepared: Prepared) -> Case:
         released=released,
         recipe=prepared.trains,
         caveats=(*getattr(prepared.recipe, "caveats", ()), *prepared.caveats),
+        tested=tested,
+        everyone=prepared.records,
     )
 
 

@@ -14,9 +14,10 @@ from locard.assess.groups import group_parts
 from locard.assess.parts import Assessor, Case, Part, Run, Task, tasks_of
 from locard.assess.policy import settle
 from locard.assess.scoring import Audited
+from locard.assess.selected import OnSelected
 from locard.assess.table import records_table
 from locard.assess.verdict import next_steps, unresolved, verdict
-from locard.result import AttackPart, AuditResult, ComparisonPart, Number, Result
+from locard.result import AttackPart, AuditResult, ComparisonPart, NotRun, Number, Result
 from locard.settings import Settings
 from locard.stats import Comparison, adjusted_together, compare_all
 
@@ -41,6 +42,9 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
     policy, excesses = settle(settings.policy, scored, exposure, audited, settings.measure)
     near = None if case.duplicates is None else case.duplicates.group >= 0
     controls: tuple[Part, ...] = ("redrawn plan", "blind baseline", "blind, released")
+    selected = {task.label: found for task, found in done.items() if task.part == "selected"}
+    silent = [(label, found.reason) for label, found in selected.items() if found.reason]
+    not_run = [*case.chosen.not_run, *(NotRun(name=f"{name} on selected records", reason=why) for name, why in silent)]
     summary = Result(
         locard_version=__version__,
         name=settings.name,
@@ -60,10 +64,11 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
         comparisons=_comparisons(scored, audited, settings),
         controls=[done[Task(part)] for part in controls if Task(part) in done],
         exposed=exposure.part,
-        not_run=list(case.chosen.not_run),
+        cards=next((found.cards for found in selected.values() if found.cards), []),
+        not_run=not_run,
         released=released.part if released else None,
         policy=policy,
-        unresolved=[*unresolved(parts, exposure.part, list(case.chosen.not_run), target, data), *case.caveats],
+        unresolved=[*unresolved(parts, exposure.part, not_run, target, data), *case.caveats],
         next_steps=next_steps(parts[0], exposure.part, policy, target, data),
         settings=settings.without_compute(),
     )
@@ -88,6 +93,12 @@ def _attacks(done: dict[Task, Any], case: Case) -> tuple[list[Scored], list[Atta
     """Every attack's scores and node, the headline first and with the other floor beside it."""
     both = [done[Task("attack", label)] for label in case.chosen.attacks]
     scored, parts = [s for s, _ in both], [p for _, p in both]
+    if case.tested is not None:
+        screening = case.tested.part()
+        for place, part in enumerate(parts):
+            found: OnSelected = done[Task("selected", part.label)]
+            more = {"screening": screening, "claims": found.rows, "promises": found.promises}
+            parts[place] = part.model_copy(update=more if found.rows else {})
     floor = done.get(Task("other floor"))
     if floor is not None:
         parts[0] = parts[0].model_copy(update={"at_other_floor": floor})
