@@ -58,8 +58,10 @@ ALLOWED: dict[str, set[str]] = {
     "budget": EVERYONE | {"data", "plan", "train", "run"},
     "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks"},
     "report": EVERYONE,
+    "design": EVERYONE | {"data", "plan", "train", "observe", "trained_elsewhere"},
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
-    "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "trained_elsewhere"},
+    "prepare": EVERYONE
+    | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE

@@ -18,11 +18,11 @@ from locard.data.duplicates import Duplicates, near_duplicates
 from locard.data.membership import read_ids
 from locard.data.records import Records
 from locard.data.source import load_source
-from locard.data.split import Split, choose_pool
-from locard.errors import LocardError, SettingsError
+from locard.data.split import Split
+from locard.design import Designed, check_design, design
+from locard.errors import LocardError
 from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.models import Opening, ReleasedModel, load_model
-from locard.plan.draw import draw_plan
 from locard.plan.plan import Plan
 from locard.result import NotRun
 from locard.screen import screen as build_screen
@@ -34,9 +34,7 @@ from locard.train.choose_recipe import recipe_of
 from locard.train.jobs import Job, Training, Work, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import Store
-from locard.trained_elsewhere import given_plan, named_in, read_checkpoints, with_checkpoints
-
-FEWEST_UNITS = 20  # audited units below which no design makes sense
+from locard.trained_elsewhere import named_in, read_checkpoints, with_checkpoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +92,12 @@ class Prepared:
 
 
 def prepare(settings: Settings, base: Path, problems: Problems | None = None, *, screens: bool = False) -> Prepared:
-    """Load and check what the settings name, telling all problems at once, ``problems`` found before among them.
+    """Load and check what the settings name, telling all problems at once.
 
     Args:
         settings: the tree.
         base: where its relative paths start.
+        problems: what is known to be wrong already.
         screens: whether records are screened also where no attack asks for it.
 
     Raises:
@@ -140,7 +139,15 @@ def prepare(settings: Settings, base: Path, problems: Problems | None = None, *,
         problems.settle()
     assert records is not None  # else there were problems
     return prepare_records(
-        settings, records, recipe, built, released=asked, member=member, base=base, screens=screens, problems=problems
+        settings,
+        records,
+        recipe,
+        built,
+        released=asked,
+        member=member,
+        base=base,
+        screens=screens,
+        problems=problems,
     )
 
 
@@ -177,80 +184,30 @@ def prepare_records(
     if isinstance(recipe, SklearnRecipe):
         with problems.gather():
             recipe.check_missing(records)
-    divided: _Divided | None = None
+    designed: Designed | None = None
     with problems.gather():
-        divided = _divide(settings, records, recipe, member)
+        designed = design(settings, records, recipe, member)
     pair = None
     if released is not None:
         with problems.gather():
             mask = member_mask(records, released[1])
             need_both_sides(mask, "in the data")
-            if divided is not None:
-                need_both_sides(mask[divided.split.audited], "among the audited records")
+            if designed is not None:
+                need_both_sides(mask[designed.split.audited], "among the audited records")
             pair = (released[0], mask)
         with problems.gather():
             released[0].check(records)
-    if problems.found and divided is not None and built:
+    if problems.found and designed is not None and built:
         with problems.gather():
-            runnable(built, divided.plan, len(divided.split.population))
+            runnable(built, designed.plan, len(designed.split.population))
     problems.settle()
-    assert divided is not None  # else there were problems
-    assert divided.recipe is not None
-    split, plan = divided.split, divided.plan
+    assert designed is not None  # else there were problems
+    assert designed.recipe is not None
+    split, plan = designed.split, designed.plan
     chosen = runnable(built, plan, len(split.population))
-    duplicates = near_duplicates(records.select(split.audited))
-    made = Prepared(settings, records, split, divided.recipe, plan, chosen, pair, duplicates, divided.redraw, base)
+    near = near_duplicates(records.select(split.audited))
+    made = Prepared(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base)
     return with_screening(made, wanted=screens)
-
-
-@dataclass(frozen=True, eq=False)
-class _Divided:
-    """Which records are audited, and which models hold them."""
-
-    recipe: Recipe | Checkpoints | None
-    split: Split
-    plan: Plan
-    redraw: Callable[[Seed], Plan] | None
-
-
-def _divide(
-    settings: Settings, records: Records, recipe: Recipe | Checkpoints | None, member: np.ndarray | None
-) -> _Divided | None:
-    """Split and plan; None where the models to be audited could not be opened.
-
-    Raises:
-        SettingsError: numbers that the design cannot use, too few records, models that would see one class only.
-    """
-    if isinstance(recipe, Checkpoints):
-        recipe, split, plan = given_plan(settings, records, recipe, member)
-        _check_units(records, split)
-        return _Divided(recipe, split, plan, None)
-    if named_in(settings.references):
-        return None
-    problems = Problems()
-    with problems.gather():
-        check_design(settings)
-    with problems.gather():
-        seed = Seed(settings.seed).child("pool")
-        split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
-        _check_units(records, split)
-    problems.settle()
-
-    def draw(at: Seed) -> Plan:
-        return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
-
-    plan = draw(Seed(settings.seed).child("plan"))
-    _check_classes(plan, records)
-    return _Divided(recipe, split, plan, draw)
-
-
-def _check_units(records: Records, split: Split) -> None:
-    """Refuse a pool that is too small for any design."""
-    units = records.select(split.audited).n_units
-    if units < FEWEST_UNITS:
-        raise SettingsError(
-            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {units}. Audit more records."
-        )
 
 
 def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
@@ -290,46 +247,6 @@ def without_claims(prepared: Prepared, reason: str) -> Prepared:
 
 def _claiming(prepared: Prepared) -> list[str]:
     return [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
-
-
-def check_design(settings: Settings) -> None:
-    """Refuse numbers of models that the design cannot use.
-
-    Raises:
-        SettingsError: odd pairs, odd targets of their own, too few references.
-    """
-    problems = Problems()
-    references = settings.references
-    if named_in(references):
-        return
-    if references.plan == "pairs" and (references.models < 4 or references.models % 2):
-        even = max(4, references.models + references.models % 2)
-        problems.add(
-            f"references.models: an even number of at least 4 is needed for plan 'pairs' (models and their "
-            f"complements), found {references.models}. Ask for {even}."
-        )
-    if references.plan == "out_only" and settings.target.models % 2:
-        problems.add(
-            f"target.models: an even number is needed for plan 'out_only' (targets come in pairs), found "
-            f"{settings.target.models}. Ask for {settings.target.models + 1}."
-        )
-    if references.plan == "subsample" and references.models < 2:
-        problems.add(f"references.models: at least 2 are needed for plan 'subsample', found {references.models}.")
-    problems.settle()
-
-
-def _check_classes(plan: Plan, records: Records) -> None:
-    """Refuse a plan in which some model would see one class only; records of weight 0 are not seen."""
-    for model, index in enumerate(plan.train_index):
-        used = index if records.weight is None else index[records.weight[index] > 0]
-        seen = len(np.unique(records.y[used]))
-        if seen < 2:
-            weighty = "" if records.weight is None else " of a weight above 0"
-            raise SettingsError(
-                f"data: training records of at least two classes are needed for every model, but model {model} would "
-                f"get {len(used)} records{weighty}, of {seen} {'class' if seen == 1 else 'classes'}. Audit more "
-                f"records, or merge rare classes."
-            )
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

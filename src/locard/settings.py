@@ -23,7 +23,7 @@ from pydantic import (
 
 from locard.check import Problems
 from locard.errors import SettingsError
-from locard.settings_messages import sentence
+from locard.settings_messages import sentence, takes_numbers, truth_in
 from locard.settings_places import cluster_address, store_place
 from locard.settings_screen import ScreenSettings
 from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of, without_keys
@@ -33,6 +33,13 @@ class Section(BaseModel):
     """A section: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if takes_numbers(cls.model_fields[str(info.field_name)].annotation) and (found := truth_in(value)) is not None:
+            raise ValueError(f"a number is needed, found {str(found).lower()}. Mend it in the settings or with --set.")
+        return value
 
 
 class DataSettings(Section):
@@ -302,7 +309,7 @@ class Settings(Section):
     """The whole of one audit."""
 
     name: str = "audit"
-    seed: int = 0
+    seed: int = Field(0, ge=0, description="the same seed gives the same bytes")
     data: DataSettings
     target: TargetSettings = Field(default_factory=TargetSettings)
     references: ReferenceSettings = Field(default_factory=ReferenceSettings)
