@@ -1,8 +1,8 @@
 """What the engine adds to training, for 256 tiny jobs: networks that each take some hundredths of a second.
 
-The time from the first look at the network to the last checksum, on two workers that are there already, against what the
-workers spent in training and asking, as every job reports it. Once one model at a time, where every job is a message, a
-file and two checksums, and once many in one program, where the chunk size has to be found first.
+The time from the first look at the network to the last checksum, on two workers that are there already, against what
+the workers spent in training and asking, as every job reports it. Once one model at a time, where every job is a
+message, a file and two checksums, and once many in one program, where the chunk size has to be found first.
 """
 
 from __future__ import annotations
