@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from locard.assess.screening import raw_features
 from locard.errors import AccessDenied, NotEnoughReferences, RunStopped, SettingsError
 from locard.observe.observations import Observations
 from locard.observe.pool import ReferencePool
@@ -20,7 +21,7 @@ from locard.screen import screen
 from locard.screen.evidence import Evidence, Observed
 from locard.screen.protocol import Top
 from locard.screen.screened import run_screen
-from locard.screening import prepare_screening, raw_features, screen_settings
+from locard.screening import prepare_screening, screen_settings
 from locard.settings import make_settings
 from locard.train.asked import Keep
 from locard.train.jobs import plan_jobs
@@ -57,7 +58,7 @@ def test_only_the_screening_references_are_trained(base, tmp_path):
     out = tmp_path / "run"
     tree = screen_settings(settings(), base=base, out=out)
     assert tree["models"] == {"screening": [2, 3, 6, 7], "testing": [0, 1, 4, 5]}
-    p = prepare_screening(settings(), base).prepared
+    p = prepare_screening(settings(), base)
     jobs = plan_jobs(p.recipe, p.records, p.plan, p.split.population, p.seed)
     assert stored(out) == {jobs[m].key for m in (2, 3, 6, 7)}
 
@@ -67,9 +68,9 @@ def test_no_target_of_an_outsider_is_trained(base, tmp_path):
     tree = screen_settings(made, base=base, out=tmp_path / "run")
     case = prepare_screening(made, base)
     assert set(tree["models"]["screening"]) | set(tree["models"]["testing"]) == set(range(12))
-    assert case.prepared.plan.targets.tolist() == [12, 13, 14, 15]
+    assert case.plan.targets.tolist() == [12, 13, 14, 15]
     assert len(stored(tmp_path / "run")) == len(tree["models"]["screening"]) == 6
-    assert tree["reference_records"] == len(reference_records(case.prepared.records, case.prepared.split)) == 40
+    assert tree["reference_records"] == len(reference_records(case.records, case.split)) == 40
     assert tree["training_size"] == 15  # of a target, not of a reference
 
 
@@ -116,9 +117,9 @@ def test_again_it_writes_the_same_bytes(base, tmp_path, name):
 def by_hand(made, base, out, name, pool=None):
     """The evidence put together from the store, model by model."""
     p = prepare_screening(made, base)
-    case, records, plan = p.prepared, p.prepared.records, p.prepared.plan
+    case, records, plan = p, p.records, p.plan
     jobs = plan_jobs(case.recipe, records, plan, p.asked, case.seed)
-    models = p.halves.screening
+    models = p.screening.models
     store = Store(out / "observations")
 
     def seen(part, places, stored_at):
@@ -151,7 +152,7 @@ def test_the_files_say_what_the_screen_found(base, tmp_path, name, plan):
     case = prepare_screening(made, base)
     pool = None
     if plan == "out_only":
-        taken = {*case.prepared.split.audited.tolist(), *case.prepared.split.population.tolist()}
+        taken = {*case.split.audited.tolist(), *case.split.population.tolist()}
         pool = np.array([i for i in range(80) if i not in taken])
     found = by_hand(made, base, out, name, pool)
     frame = pd.read_parquet(out / "screen.parquet")
@@ -197,12 +198,12 @@ def test_networks_screen_and_so_do_their_losses_over_training(base, tmp_path):
     made = settings(target=network, traces={"losses": True}, screen={"name": "loss_trace"}, compute={"exact": True})
     tree = screen_settings(made, base=base, out=tmp_path / "run")
     p = prepare_screening(made, base)
-    jobs = plan_jobs(p.prepared.recipe, p.prepared.records, p.prepared.plan, p.asked, p.prepared.seed,
+    jobs = plan_jobs(p.recipe, p.records, p.plan, p.asked, p.seed,
                      keep=Keep(losses=True))  # fmt: skip
     store = Store(tmp_path / "run" / "observations")
     losses = np.stack([store.read(jobs[m].key, "losses") for m in tree["models"]["screening"]])
     assert losses.shape == (4, 60, 4)
-    member = p.prepared.plan.member[tree["models"]["screening"]]
+    member = p.plan.member[tree["models"]["screening"]]
     width = np.quantile(losses, 0.75, axis=2) - np.quantile(losses, 0.25, axis=2)
     value = np.where(member, width, 0).sum(axis=0) / member.sum(axis=0)
     frame = pd.read_parquet(tmp_path / "run" / "screen.parquet")

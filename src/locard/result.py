@@ -187,6 +187,36 @@ class FloorPart(Part):
     tpr: list[FloorTpr]
 
 
+class ScreeningPart(Part):
+    """Which records were attacked one by one; chosen by references that test nobody, without any target."""
+
+    name: str
+    settings: dict[str, Any]
+    settled: dict[str, Any] = Field(description="what the screen decided for all records, by name (delta, beta, ...)")
+    selected: int = Field(description="records that the screen selected")
+    screening: int = Field(description="references that screened")
+    testing: int = Field(description="models left to test with: no model does both")
+    population: int | None = Field(description="population records that the same screen selects; None: not screened")
+
+
+class ClaimsPart(Part):
+    """Claims at one cut-off, over all targets: counts are of (target, record), tested ones only."""
+
+    p: float = Field(description="claimed where the p-value is at most this")
+    calibrated: bool = Field(description="False: the raw p-value of the paper, with a tail model beyond its references")
+    calibration: str | None = Field(
+        description="'own non-members' of the target, each left out of its own set (the owner's), or 'population' (the "
+        "outsider's: held out of every model); None for raw p-values"
+    )
+    selected: int = Field(description="records tested")
+    true_claims: int
+    false_claims: int
+    abstentions: int = Field(description="tested and not claimed: nothing is said, never 'non-member'")
+    precision: Number
+    recall: Number
+    realised_fpr: Number
+
+
 class AttackPart(Part):
     """One attack over all targets."""
 
@@ -206,6 +236,53 @@ class AttackPart(Part):
     roc: Roc
     histogram: Histogram
     at_other_floor: FloorPart | None = None
+    screening: ScreeningPart | None = None
+    claims: list[ClaimsPart] = Field(default=[], description="on the records that the screen selected")
+    promises: dict[str, str] = Field(default={}, description="what each kind of p-value promises, in words")
+
+
+class SidePart(Part):
+    """One selected record seen by the targets of one side: those that held it, or those that did not."""
+
+    targets: int
+    claimed: int = Field(description="claimed at the attack's false discovery rate, among the selected records")
+    p_rank: float | None = Field(description="median over these targets")
+    p_tail: float | None
+    p_cal: float | None
+    losses: list[float] = Field(description="of the record's label under each target, nats")
+
+
+class DifferencePart(Part):
+    """One column in which a record and a neighbour differ."""
+
+    column: str
+    value: str
+    other: str
+
+
+class NeighbourPart(Part):
+    """A reference record near a selected one, by what the screen compared."""
+
+    id: Any
+    label: Any
+    distance: float
+    picture: str | None = None
+    differs: list[DifferencePart] = []
+
+
+class CardPart(Part):
+    """One selected record: why it was selected, and what the targets gave away of it."""
+
+    id: Any
+    label: Any
+    rank: int = Field(description="1: the most vulnerable by the screen")
+    value: float = Field(description="the screen's")
+    reason: str
+    picture: str | None = None
+    neighbours: list[NeighbourPart]
+    reference_losses: list[float] = Field(description="under the testing references without the record, nats")
+    held: SidePart = Field(description="targets trained on it")
+    not_held: SidePart = Field(description="targets not trained on it")
 
 
 class GroupPart(Part):
@@ -312,6 +389,7 @@ class Result(Part):
     comparisons: list[ComparisonPart]
     controls: list[ControlPart]
     exposed: ExposedPart
+    cards: list[CardPart] = Field(default=[], description="the first selected records, where an attack claims")
     not_run: list[NotRun]
     released: ReleasedPart | None
     policy: PolicyPart

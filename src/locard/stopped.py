@@ -8,7 +8,7 @@ from dataclasses import replace
 from locard.assess.choose import runnable
 from locard.errors import NotEnoughReferences, RunStopped
 from locard.plan.plan import Plan
-from locard.prepare import Prepared
+from locard.prepare import Prepared, with_screening
 from locard.seeds import Seed
 
 FEWEST_PAIRS = 4  # below which no interval over pairs exists
@@ -48,4 +48,4 @@ def only_finished(prepared: Prepared, finished: Sequence[int]) -> tuple[Prepared
     part = replace(
         prepared, plan=plan, chosen=chosen, redraw=redraw if drawn else None, caveats=(*prepared.caveats, said)
     )
-    return part, models
+    return with_screening(part), models

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from locard.assess.claims import CUT_OFFS, ClaimsAtPart, ScreeningPart, claim_targets, claims_table, in_order
+from locard.assess.claims import CUT_OFFS, claim_targets, claims_table, in_order
 from locard.attacks.gmia import GMIA
 from locard.errors import DataError
 from locard.plan.designs import out_only
+from locard.result import ClaimsPart
 from locard.seeds import Seed
 from locard.stats import ratio_over_pairs
 from locard.types import Claims
@@ -119,13 +120,13 @@ def test_what_too_few_calibration_records_cannot_say():
 def test_rows_become_nodes_of_the_result():
     claims, ids, member, pair = drawn(4)
     part = claims_table(claims, ids, member, pair)[0].part()
-    assert isinstance(part, ClaimsAtPart)
+    assert isinstance(part, ClaimsPart)
     told = part.model_dump(mode="json")
-    counts = ["p", "calibrated", "selected", "true_claims", "false_claims", "abstentions"]
+    counts = ["p", "calibrated", "calibration", "selected", "true_claims", "false_claims", "abstentions"]
     assert list(told) == [*counts, "precision", "recall", "realised_fpr"]
     assert set(told["precision"]) == {"value", "low", "high", "confidence", "method", "n"}
-    assert ClaimsAtPart.model_validate(told) == part
-    assert ScreeningPart(name="neighbours", settings={"delta": 0.1}, selected=5).selected == 5
+    assert ClaimsPart.model_validate(told) == part
+    assert claims_table(claims, ids, member, pair)[3].part("population").calibration == "population"
 
 
 def test_what_is_refused():

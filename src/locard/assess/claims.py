@@ -7,40 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
-from pydantic import Field
+from jaxtyping import Bool, Float64, Int64
 
 from locard.assess.scoring import Audited
 from locard.attacks.gmia import GMIA
+from locard.attacks.protocol import Claiming
 from locard.errors import DataError
 from locard.observe.target import Target
-from locard.result import Number, Part
-from locard.stats import ratio_over_pairs
+from locard.result import ClaimsPart, Number
+from locard.stats import p_calibrated, ratio_over_pairs
 from locard.types import Claims, Estimate
 
 CUT_OFFS = (0.1, 0.01, 0.001)
-
-
-class ScreeningPart(Part):
-    """Which records were attacked at all; decided without the target."""
-
-    name: str
-    settings: dict[str, Any]
-    selected: int = Field(description="records that the screen selected")
-
-
-class ClaimsAtPart(Part):
-    """Claims at one cut-off, over all targets: counts are of (target, record), tested ones only."""
-
-    p: float = Field(description="claimed where the p-value is at most this")
-    calibrated: bool = Field(description="False: the raw p-value of the paper, with a tail model beyond its references")
-    selected: int = Field(description="records tested")
-    true_claims: int
-    false_claims: int
-    abstentions: int = Field(description="tested and not claimed: nothing is said, never 'non-member'")
-    precision: Number
-    recall: Number
-    realised_fpr: Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +35,14 @@ class ClaimsAt:
     recall: Estimate
     realised_fpr: Estimate
 
-    def part(self) -> ClaimsAtPart:
-        """The row as a node of ``result.json``."""
+    def part(self, calibration: str | None = None) -> ClaimsPart:
+        """The row as a node of ``result.json``; ``calibration`` says on whom p-values were calibrated."""
         numbers = {k: Number.of(getattr(self, k)) for k in ("precision", "recall", "realised_fpr")}
-        return ClaimsAtPart(**(vars(self) | numbers))
+        return ClaimsPart(**(vars(self) | numbers), calibration=calibration if self.calibrated else None)
 
 
 def claim_targets(
-    attack: GMIA,
+    attack: Claiming,
     audited: Audited,
     *,
     selected: Any = None,
@@ -187,14 +165,43 @@ def claims_table(
     tested = np.stack([c.tested for c in ordered])
     rule = _Pooling(tested, np.asarray(member), np.asarray(pair), factor, confidence)
     raw, calibrated = np.stack([c.p_raw for c in ordered]), np.stack([c.p_cal for c in ordered])
-    largest = max(c.calibration for c in ordered)
     rows = [ClaimsAt(p=p, calibrated=False, **rule.row(raw <= p, None)) for p in cut_offs]
-    for p in cut_offs:
-        rows.append(ClaimsAt(p=p, calibrated=True, **rule.row(calibrated <= p, _unresolved(largest, p))))
-    return rows
+    return rows + _calibrated_rows(rule, calibrated, max(c.calibration for c in ordered), cut_offs)
 
 
-def _unresolved(calibration: int, cut_off: float) -> str | None:
+def scores_table(
+    scores: Float64[np.ndarray, "targets records"],
+    tested: Bool[np.ndarray, "records"],
+    member: Bool[np.ndarray, "targets records"],
+    pair: Int64[np.ndarray, "targets"],
+    *,
+    factor: float,
+    cut_offs: Sequence[float] = CUT_OFFS,
+    confidence: float = 0.95,
+) -> list[ClaimsAt]:
+    """The same for any score, on the same records: calibrated rows alone, each target by its own non-members."""
+    p = calibrated_scores(scores, tested, member)
+    rule = _Pooling(np.broadcast_to(tested, p.shape), member, pair, factor, confidence)
+    return _calibrated_rows(rule, p, int((tested & ~member).sum(axis=1).max()), cut_offs)
+
+
+def calibrated_scores(
+    scores: Float64[np.ndarray, "targets records"],
+    tested: Bool[np.ndarray, "records"],
+    member: Bool[np.ndarray, "targets records"],
+) -> Float64[np.ndarray, "targets records"]:
+    """p_cal of the tested records by each target's own tested non-members, each left out of its own set; else NaN."""
+    p = np.full(scores.shape, np.nan)
+    for row, values in enumerate(scores):
+        p[row, tested] = p_calibrated(values[tested], [], ~member[row, tested])
+    return p
+
+
+def _calibrated_rows(rule: _Pooling, p: np.ndarray, largest: int, cut_offs: Sequence[float]) -> list[ClaimsAt]:
+    return [ClaimsAt(p=c, calibrated=True, **rule.row(p <= c, unresolved(largest, c))) for c in cut_offs]
+
+
+def unresolved(calibration: int, cut_off: float) -> str | None:
     """Why no calibrated p-value can be as small as ``cut_off``; None where one can."""
     if not calibration:
         return "no calibration records: nothing is calibrated"

@@ -15,8 +15,11 @@ from locard.assess.estimates import Scored, attack_part, auc_estimate, summarise
 from locard.assess.exposure import Exposure, expose
 from locard.assess.released import Answers, Released, assess_released
 from locard.assess.scoring import Audited, score_targets
+from locard.assess.screening import Tested
+from locard.assess.selected import claims_on_selected
 from locard.attacks import ATTACKS, paper_of
 from locard.data.duplicates import Duplicates, across
+from locard.data.records import Records
 from locard.observe.signals import Correct
 from locard.result import AttackPart, ClassCount, ControlPart, DataPart, FloorPart, FloorTpr, Number, TargetPart
 from locard.result import Duplicates as DuplicatesPart
@@ -33,6 +36,7 @@ Part = Literal[
     "redrawn plan",
     "released",
     "attack",
+    "selected",
     "other floor",
     "blind baseline",
     "blind, released",
@@ -46,7 +50,8 @@ class Case:
     """What is being assessed, besides the models' answers.
 
     ``released``: what a released model said, and which audited records it was trained on. ``recipe``: how the
-    references were trained, where that is known.
+    references were trained, where that is known. ``tested``: the records that are attacked one by one, chosen among
+    those of ``everyone``.
     """
 
     settings: Settings
@@ -58,6 +63,8 @@ class Case:
     released: tuple[Answers, np.ndarray] | None
     recipe: Recipe | None
     caveats: tuple[str, ...] = ()
+    tested: Tested | None = None
+    everyone: Records | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ def tasks_of(case: Case, audited: Audited) -> list[Task]:
     ]
     return [
         *(Task(part) for part, asked in wanted if asked),
+        *(Task("selected", label) for label in case.chosen.attacks if case.tested is not None),
         *(Task("attack", label) for label in case.chosen.attacks),
         *(Task(part) for part, asked in short if asked),
     ]
@@ -116,6 +124,11 @@ class Assessor:
                 return _released(audited, case)
             case "attack":
                 return _attack(task.label, audited, case)
+            case "selected":
+                assert case.tested is not None  # else it is no task
+                assert case.everyone is not None
+                confidence = case.settings.measure.confidence
+                return claims_on_selected(attack, audited, case.tested, case.everyone, confidence)
             case "other floor":
                 return _other_floor(audited, case)
             case "blind baseline":

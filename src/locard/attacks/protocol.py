@@ -13,7 +13,7 @@ from locard.data.records import Records
 from locard.errors import AccessDenied, NotEnoughReferences
 from locard.observe.references import Population, References
 from locard.observe.target import Target
-from locard.types import Access, Scores, Signals
+from locard.types import Access, Claims, Scores, Signals
 
 WORDS = {
     "inside": "trained with each record",
@@ -105,6 +105,26 @@ class Attack(Protocol):
         rng: np.random.Generator | None = None,
     ) -> Scores:
         """``float64[records]``, higher = more likely a member, never NaN."""
+        ...
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """An attack that also makes claims about single records: ``claim`` gives p-values, and claims or abstains."""
+
+    def claim(
+        self,
+        target: Target,
+        records: Records,
+        references: References,
+        *,
+        population: Population | None = None,
+        rng: np.random.Generator | None = None,
+        selected: Any = None,
+        population_selected: Any = None,
+        non_member: Any = None,
+    ) -> Claims:
+        """One row a record."""
         ...
 
 

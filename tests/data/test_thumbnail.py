@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 import pytest
 
+from locard.data.thumbnail import LARGEST, is_picture, thumbnail
 from locard.errors import DataError
-from locard.report.thumbnail import LARGEST, is_picture, thumbnail
 
 
 def decoded(address: str) -> np.ndarray:
