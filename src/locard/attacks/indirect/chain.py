@@ -144,6 +144,8 @@ def _selected(
     """At most ``clusters`` accepted queries, and as many that were not accepted."""
 
     def clustered(features: np.ndarray) -> np.ndarray:
+        if not len(features):
+            return features
         said = np.moveaxis(np.exp(log_softmax(choosers.logits(features))), 0, 1)
         few: np.ndarray = features[medoids(said.reshape(len(features), -1), method.clusters)]
         return few

@@ -80,7 +80,7 @@ class Domain:
 
     def holds(self, features: np.ndarray) -> Bool[np.ndarray, "rows"]:
         """Which rows are valid queries."""
-        x = features.reshape(len(features), -1).astype(np.float64)
+        x = features.reshape(len(features), len(self.levels)).astype(np.float64)
         out = np.ones(len(x), dtype=np.bool_)
         for j, levels in enumerate(self.levels):
             v = x[:, j]
@@ -108,7 +108,7 @@ class Domain:
             features: ``[rows, ...]``.
             record: ``[1, ...]``.
         """
-        x, r = (f.reshape(len(f), -1).astype(np.float64) for f in (features, record))
+        x, r = (f.reshape(len(f), len(self.levels)).astype(np.float64) for f in (features, record))
         category = np.array([levels is not None for levels in self.levels])
         apart = np.where(category, 1.0, np.abs(x - r) / self.spread)
         apart = np.where(np.isnan(x) & np.isnan(r), 0.0, np.where(np.isnan(x) ^ np.isnan(r), 1.0, apart))
@@ -118,7 +118,7 @@ class Domain:
 
     def points(self, features: np.ndarray) -> Points:
         """These queries as points that a gradient can move."""
-        x = features.reshape(len(features), -1).astype(np.float64)
+        x = features.reshape(len(features), len(self.levels)).astype(np.float64)
         width = np.where(self.high > self.low, self.high - self.low, 1.0)
         scores = []
         for j, levels in enumerate(self.levels):
@@ -177,19 +177,19 @@ class Points:
         d = self.domain
         flat = gradient.reshape(len(gradient), -1)
         places = [j for j, levels in enumerate(d.levels) if levels is None]
-        width = (d.high - d.low)[places] / (255.0 if d.dtype == np.uint8 else 1.0)
-        numbers, start, scores = flat[:, : len(places)] * width, len(places), []
-        for j, levels in enumerate(d.levels):
-            if levels is not None and d.columns is not None:
-                known = len(d.columns[j].levels)
-                columns = np.where(np.isnan(levels), known, levels).astype(np.int64)
-                scores.append(flat[:, start : start + known + 1][:, columns])
-                start += known + 1
-        if start != flat.shape[1]:
+        known = [len(c.levels) for c in d.columns or () if c.kind == "category"]
+        needed = len(places) + sum(known) + len(known)
+        if flat.shape[1] != needed:
             raise SettingsError(
-                f"gmia_indirect: optimising queries needs networks that are shown {start} columns (numbers, then a "
+                f"gmia_indirect: optimising queries needs networks that are shown {needed} columns (numbers, then a "
                 f"column a level), found {flat.shape[1]}. Set target.preprocess = 'auto', or optimise = 0."
             )
+        width = (d.high - d.low)[places] / (255.0 if d.dtype == np.uint8 else 1.0)
+        numbers, start, scores = flat[:, : len(places)] * width, len(places), []
+        for levels, count in zip((v for v in d.levels if v is not None), known, strict=True):
+            columns = np.where(np.isnan(levels), count, levels).astype(np.int64)
+            scores.append(flat[:, start : start + count + 1][:, columns])
+            start += count + 1
         steepest = np.max([np.abs(g).max(axis=1, initial=0.0) for g in (numbers, *scores)], axis=0)[:, None]
         share = np.where(steepest > 0, size / np.where(steepest > 0, steepest, 1.0), 0.0)
         return Points(

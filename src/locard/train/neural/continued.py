@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from locard.seeds import Seed
 from locard.train.asked import Run
 from locard.train.influence import MOST, Lesson
 from locard.train.neural.batches import Length
@@ -104,8 +105,8 @@ def teach(
 ) -> Taught:
     """Both branches of all references, as one stack of twice as many models.
 
-    - each reference goes on with the batches that would have come next; its positive branch has the record in each of
-      them, beside its own records, and its control branch has not
+    - each reference goes on with batches of its own records, in a new order; its positive branch has the record in each
+      of them beside these, and its control branch has not
     - both branches have the same dropout masks, the same learning rate and an optimiser that starts anew
     - what a reference becomes does not depend on which others are taught
 
@@ -138,19 +139,19 @@ def _teach(
     enough: np.ndarray,
 ) -> tuple[Stack, Stack, np.ndarray]:
     count, (features, label) = len(models), record
-    lengths = [length_of(recipe, len(held_out(recipe, r)[0])) for r in runs]
+    own = [Run(held_out(recipe, r)[0], Seed(r.seed).child("further").integer()) for r in runs]
+    lengths = [length_of(recipe, len(r.index)) for r in own]
     rate = recipe.learning_rate * mean_factor(recipe, lengths) if lesson.rate is None else lesson.rate
-    further = replace(recipe, schedule="constant", schedule_params={}, warmup=0, learning_rate=rate)
-    training = StackTraining(further, data, [*runs, *runs])
+    further = replace(recipe, schedule="constant", schedule_params={}, warmup=0, learning_rate=rate, patience=None)
+    training = StackTraining(further, data, [*own, *own])
     training.begin_from(models.of([*range(count), *range(count)]))
     shown = torch.stack(data.other(features))[:, 0]  # every form of the record
-    begun = max(n.total for n in lengths)
     most = min(MOST, max(n.epochs_begun for n in lengths)) if lesson.most is None else lesson.most
     done, steps = training.now(), np.zeros(count, dtype=np.int64)
     going = ~(_learnt(done.of(list(range(count))), shown[:1], label) >= enough)
     while going.any() and steps.max() < most:
         taken = int(steps.max())
-        _step(training, begun + taken, shown[taken % len(shown)], label)
+        _step(training, taken, shown[taken % len(shown)], label)
         steps[going] += 1
         now, rows = training.now(), np.flatnonzero(going)
         put(done, now, [*rows, *(rows + count)])
