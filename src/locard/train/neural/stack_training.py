@@ -16,7 +16,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from locard.train.asked import Run
-from locard.train.neural.data import NetworkData, Scaling, scaled
+from locard.train.neural.data import NetworkData, scaled
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.graph import Named, Recorded, peak_bytes
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
@@ -31,7 +31,7 @@ from locard.train.neural.objective import (
 from locard.train.neural.one_model import AtEpoch, length_of
 from locard.train.neural.orders import Orders
 from locard.train.neural.schedules import schedule
-from locard.train.neural.state import Stack
+from locard.train.neural.state import Stack, joined
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
@@ -96,7 +96,7 @@ class StackTraining:
             if ended:
                 self._compact()
         last = [self.done[place] for place in range(len(self.lengths))]
-        return _joined([patience.best_of(i, s) for i, s in enumerate(last)] if patience else last)
+        return joined([patience.best_of(i, s) for i, s in enumerate(last)] if patience else last)
 
     def now(self) -> Stack:
         """The models as they are."""
@@ -109,28 +109,60 @@ class StackTraining:
         return [int(row) for row in np.flatnonzero(over) if int(at[row]) not in self.done]
 
     def step(self, step: int) -> None:
-        """One optimiser step of every model."""
+        """One optimiser step of every model, on its next batch."""
         rows, valid = self.orders.batch(self.places, step)
         flat = torch.from_numpy(rows.reshape(-1)).to(self.data.device)
         if self._x is None or len(self._x) != len(flat):
             self._x = self.data.x.new_empty((len(flat), *self.data.shape))  # one buffer for all steps
         x = torch.index_select(self.data.x, 0, flat, out=self._x).reshape(*rows.shape, *self.data.shape)
-        y = self.data.y.index_select(0, flat)
-        labels = self.soft.index_select(0, y) if self.own_loss is None else y
-        batch = {"x": x, "labels": labels.reshape(*rows.shape, *labels.shape[1:])}
+        y = self.data.y.index_select(0, flat).reshape(rows.shape)
+        weight = None
         if not valid.all() or self.data.weight is not None:
-            batch["present"] = torch.from_numpy(valid).to(device=self.data.device, dtype=self.data.dtype)
-            batch["weight"] = batch["present"]
-            if self.data.weight is not None:
-                batch["weight"] = batch["weight"] * self.data.weight.index_select(0, flat).reshape(rows.shape)
+            weight = torch.from_numpy(valid).to(device=self.data.device, dtype=self.data.dtype)
+        self.learn(step, x, y, weight, self._weights(flat, weight))
+
+    def learn(
+        self,
+        step: int,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        present: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> None:
+        """One optimiser step of every model.
+
+        Args:
+            step: its number; the learning rate and the dropout masks follow from it.
+            x: ``float[models, batch, ...]``.
+            y: ``int64[models, batch]``.
+            present: ``float[models, batch]``, 0 for padding; None where there is none and no weights.
+            weight: ``float[models, batch]``, training weights, 0 for padding; given where ``present`` is.
+        """
+        labels = self.soft.index_select(0, y.reshape(-1)) if self.own_loss is None else y.reshape(-1)
+        batch = {"x": x, "labels": labels.reshape(*y.shape, *labels.shape[1:])}
+        if present is not None and weight is not None:
+            batch |= {"present": present, "weight": weight}
         if self.scaling is not None:
             batch |= self.scaling.tensors()
-        gradients, fresh_buffers = self._gradients(batch | self._masks(step, rows.shape[1]))
+        gradients, fresh_buffers = self._gradients(batch | self._masks(step, y.shape[1]))
         self._clip(gradients)
         for name, p in self.params.items():
             p.grad = gradients[name].contiguous()  # fused optimisers read memory in its order, whatever the strides
         self._update(step)
         self.buffers |= fresh_buffers
+
+    def begin_from(self, models: Stack) -> None:
+        """Weights, running statistics and scaling of these models instead of first ones; the optimiser starts anew."""
+        for n, p in self.params.items():
+            p.data = models.params[n].clone()
+        self.fixed = {n: models.params[n] for n in self.fixed}
+        self.buffers = {n: models.buffers[n].clone() for n in self.buffers}
+        self.scaling = models.scaling
+
+    def _weights(self, flat: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor | None:
+        if present is None or self.data.weight is None:
+            return present
+        return present * self.data.weight.index_select(0, flat).reshape(present.shape)
 
     def _gradients(self, batch: Named) -> tuple[Named, Named]:
         """Gradients and new running statistics; the step is recorded when a batch of its kind comes first."""
@@ -266,11 +298,3 @@ def _used(recipe: TorchRecipe, data: NetworkData, keyed: Keyed) -> set[str]:
         loss = record_losses(logits, y, recipe.loss_function(), recipe.label_smoothing).sum()
         gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n for n, g in zip(named, gradients, strict=True) if g is not None}
-
-
-def _joined(parts: list[Stack]) -> Stack:
-    first = parts[0]
-    params = {n: torch.cat([s.params[n] for s in parts]) for n in first.params}
-    buffers = {n: torch.cat([s.buffers[n] for s in parts]) for n in first.buffers}
-    scaling = None if first.scaling is None else Scaling.joined([s.scaling for s in parts if s.scaling is not None])
-    return Stack(first.keyed, params, buffers, scaling, first.classes)
