@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from locard.assess.choose import build_attacks
+from locard.design import check_design
 from locard.pipeline import audit_settings
-from locard.prepare import check_design, prepare
+from locard.prepare import prepare
 from locard.result import AuditResult
 from locard.settings import read_settings
 from locard.stats import resolution

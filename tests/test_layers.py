@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings_text": {"errors"},
     "settings_places": set(),
     "settings_screen": set(),
-    "settings": {"errors", "settings_messages", "settings_places", "settings_screen", "settings_text"},
+    "settings": {"errors", "check", "settings_messages", "settings_places", "settings_screen", "settings_text"},
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
     "data": EVERYONE,
@@ -58,8 +58,10 @@ ALLOWED: dict[str, set[str]] = {
     "budget": EVERYONE | {"data", "plan", "train", "run"},
     "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks"},
     "report": EVERYONE,
+    "design": EVERYONE | {"data", "plan", "train", "observe", "trained_elsewhere"},
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
-    "prepare": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "trained_elsewhere"},
+    "prepare": EVERYONE
+    | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE

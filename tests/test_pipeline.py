@@ -267,7 +267,38 @@ def test_all_problems_are_told_at_once(records, quick):
             records(80), SVC(), models=4, attacks=["lyra"], released=("nowhere.skops", ["x"]), colour=3, **quick
         )
     said = "\n".join(wrong.value.problems)
-    assert all(word in said for word in ("predict_proba", "colour", "nowhere.skops"))
+    assert all(word in said for word in ("predict_proba", "colour", "nowhere.skops", "lyra"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"recipe": GaussianNB(), "models": 5, "data": {"pool": 500}, "attacks": ["lyra"], "colour": 3},
+            ["colour: no", "'lyra'", "1 values of the features are NaN", "even number of at least 4", "from 1 to 80"],
+        ),
+        (
+            {"recipe": GaussianNB(), "models": 5, "data": {"pool": 10}, "released": (GaussianNB(), ["nobody"])},
+            ["NaN", "even number", "at least 20 audited units", "released.model", "unknown"],
+        ),
+        ({"recipe": SVC(), "models": 2}, ["predict_proba", "even number"]),
+        ({"recipe": SVC(), "references": {"plan": "subsample", "fraction": 0.001}}, ["predict_proba", "both sides"]),
+        (
+            {"recipe": SVC(), "attacks": ["lira"], "references": {"plan": "coin_flips"}, "models": 1},
+            ["predict_proba", "headline attack lira"],
+        ),
+    ],
+)
+def test_problems_of_design_data_and_recipe_are_told_together(records, quick, given, said):
+    """One message each, and none that only follows from another. Planted: the design checked before the rest."""
+    r = records(80)
+    gone = np.where(np.arange(r.features.size).reshape(r.features.shape) == 5, np.nan, r.features)
+    r = Records(ids=r.ids, features=gone, labels=r.labels)
+    with pytest.raises(SettingsError) as wrong:
+        locard.audit(r, **{"models": 4, "attacks": ["loss"]} | quick | given)
+    found = list(wrong.value.problems)
+    assert len(found) == len(said)
+    assert all(sum(word in one for one in found) == 1 for word in said)
 
 
 def test_a_headline_without_enough_references_is_refused_first(records, quick, monkeypatch):
@@ -456,6 +487,15 @@ def test_all_problems_of_saved_outputs_are_told_at_once():
     with pytest.raises(DataError) as wrong:
         audit_saved(**saved() | bad)
     assert len(wrong.value.problems) == 3
+    worse = {"logits": np.full((8, 60, 3), np.nan), "member": np.ones((8, 60), dtype=bool), "settings": {"colour": 3}}
+    target = SavedTarget(np.full((60, 3), 0.5j), np.zeros(60, dtype=bool))
+    with pytest.raises(DataError) as wrong:
+        audit_saved(**saved() | worse | {"target": target})
+    found = wrong.value.problems
+    assert [one.split(":")[0] for one in found] == ["logits", "member", "colour", "logits"]
+    with pytest.raises(DataError) as wrong:
+        audit_saved(**saved() | {"settings": {"colour": 3, "attack": ["lyra"]}, "member": np.ones((8, 59), dtype=bool)})
+    assert [one.split(":")[0] for one in wrong.value.problems] == ["member", "colour", "attack"]
 
 
 def test_a_result_reads_back_the_same_and_damage_is_named(records, quick, tmp_path):

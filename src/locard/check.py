@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from locard.errors import LocardError, SettingsError
+from locard.errors import DataError, LocardError, SettingsError
 
 
 class Problems:
@@ -21,6 +21,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self._in_the_data = True  # whether all of them are
 
     @contextmanager
     def gather(self) -> Iterator[None]:
@@ -29,21 +30,24 @@ class Problems:
             yield
         except SettingsError as wrong:
             self.found += wrong.problems
+            self._in_the_data &= isinstance(wrong, DataError)
         except LocardError as wrong:
-            self.found.append(str(wrong))
+            self.add(str(wrong))
 
     def add(self, message: str) -> None:
         """Keep one message."""
         self.found.append(message)
+        self._in_the_data = False
 
-    def settle(self, kind: Callable[[list[str]], SettingsError] = SettingsError) -> None:
+    def settle(self, kind: Callable[[list[str]], SettingsError] | None = None) -> None:
         """Raise everything gathered, if anything.
 
         Raises:
-            SettingsError: with all messages.
+            SettingsError: with all messages; a ``DataError`` where all are about the data, unless ``kind`` is given.
         """
         if self.found:
-            raise kind(list(dict.fromkeys(self.found)))
+            fitting = DataError if self._in_the_data else SettingsError
+            raise (kind or fitting)(list(dict.fromkeys(self.found)))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

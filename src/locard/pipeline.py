@@ -19,6 +19,7 @@ from locard.assess.parts import Case, in_threads
 from locard.assess.released import Answers, ask, need_both_sides
 from locard.assess.scoring import Audited
 from locard.assess.screening import Answered, Tested, select_to_test
+from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
 from locard.errors import DataError
@@ -26,7 +27,7 @@ from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
 from locard.plan.given import from_mask
-from locard.prepare import Prepared, describe, prepare, prepare_records
+from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
 from locard.run.backend import LocalBackend
 from locard.run.choose_backend import choose_backend, local_workers
@@ -55,7 +56,8 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             with seconds("training"):
                 finished, jobs = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
-                case = _case(finished, _to_test(finished, folder, jobs, watch))
+                finished, tested = _to_test(finished, folder, jobs, watch)
+                case = _case(finished, tested)
                 result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
@@ -93,20 +95,28 @@ def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited
     return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
 
 
-def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> Tested | None:
-    """The records that are attacked one by one, where an attack makes claims."""
+def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
+    """The records that are attacked one by one, where an attack makes claims.
+
+    A screen may find only now that these answers do not tell records apart. Everything else is still worth having, so
+    this is listed among what was not run.
+    """
     screening = prepared.screening
     if screening is None:
-        return None
+        return prepared, None
     watch.progress("screening records", 0, 1)
     keys = [jobs[m].key for m in screening.models]
     floor, workers = prepared.recipe.probability_floor, prepared.settings.compute.workers
     answered = Answered(
         prepared.records, prepared.plan, prepared.split, prepared.asked, floor, folder.store, keys, workers
     )
-    chosen = select_to_test(screening, answered, prepared.seed)
+    try:
+        tested = select_to_test(screening, answered, prepared.seed)
+    except DataError as wrong:
+        watch.warn(f"No claims about single records: {wrong}")
+        return without_claims(prepared, str(wrong)), None
     watch.progress("screening records", 1, 1)
-    return chosen
+    return prepared, tested
 
 
 def _case(prepared: Prepared, tested: Tested | None) -> Case:
@@ -130,9 +140,11 @@ def _case(prepared: Prepared, tested: Tested | None) -> Case:
     )
 
 
-def audit_settings(settings: Settings, *, base: Path, out: Path, watch: Watch | None = None) -> AuditResult:
-    """``locard audit CONFIG``: prepare, run, write the run folder."""
-    return run_audit(settings, partial(prepare, settings, base), out, watch or Watch())
+def audit_settings(
+    settings: Settings, *, base: Path, out: Path, watch: Watch | None = None, problems: Problems | None = None
+) -> AuditResult:
+    """``locard audit CONFIG``: prepare (telling ``problems`` found so far with all others), run, write the folder."""
+    return run_audit(settings, partial(prepare, settings, base, problems), out, watch or Watch())
 
 
 def audit(
@@ -187,23 +199,33 @@ def audit(
         tree[name] = tree.get(name, {}) | dict(section) if isinstance(section, Mapping) else section
     problems = Problems()
     used: Recipe | Checkpoints | None = None
+    trained_here = True
     with problems.gather():
-        if one_of(recipe, checkpoints, member):
+        trained_here = one_of(recipe, checkpoints, member)
+        if trained_here:
             used = recipe_given(recipe, tree["target"], weights=records.weight is not None)
             tree["target"] |= written_down(used)
-    with problems.gather():
-        settings = make_settings(tree)
-        given = list(settings.attack) if attacks is None else list(attacks)
-        built = build_attacks([AttackSettings(**a) if isinstance(a, Mapping) else a for a in given])
-        if checkpoints is not None:
-            settings, used = checkpoints_given(settings, checkpoints, records)
     model = None
     if released is not None:
         with problems.gather():
             model = (load_model(released[0], base=Path()), [str(i) for i in released[1]])
-    problems.settle()
-    assert used is not None  # else there were problems
-    prepared_by = partial(prepare_records, settings, records, used, built, released=model, member=member)
+    settings: Settings | None = None
+    with problems.gather():
+        settings = make_settings(tree, problems)
+    built: list[tuple[str, Attack]] = []
+    with problems.gather():
+        given = attacks if attacks is not None else settings.attack if settings is not None else ()
+        built = build_attacks([AttackSettings(**a) if isinstance(a, Mapping) else a for a in given])
+    if settings is None:
+        problems.settle()
+    assert settings is not None  # else there were problems
+    if not trained_here:
+        assert checkpoints is not None  # one_of has seen to it
+        with problems.gather():
+            settings, used = checkpoints_given(settings, checkpoints, records)
+    prepared_by = partial(
+        prepare_records, settings, records, used, built, released=model, member=member, problems=problems
+    )
     if out is not None:
         return run_audit(settings, prepared_by, Path(out), watch or Watch())
     with tempfile.TemporaryDirectory(prefix="locard-") as folder:
@@ -246,25 +268,33 @@ def audit_saved(
     Raises:
         DataError: arrays that do not fit together.
     """
-    array = as_logits(logits, probabilities, models=True)
     problems = Problems()
+    array: np.ndarray | None = None
     with problems.gather():
-        records = _saved_records(array.shape, ids, labels)
+        array = as_logits(logits, probabilities, models=True)
     with problems.gather():
-        plan = from_mask(_of_shape("member", np.asarray(member), array.shape[:2]), pairs=pairs)
+        mask = np.asarray(member)
+        plan = from_mask(mask if array is None else _of_shape("member", mask, array.shape[:2]), pairs=pairs)
     with problems.gather():
         tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
-        chosen_settings = make_settings(tree)
+        chosen_settings = make_settings(tree, problems)
         built = build_attacks(list(chosen_settings.attack))
+    said: np.ndarray | None = None
     if target is not None:
         with problems.gather():
-            one = target.outputs
-            said = as_logits(
-                one if probabilities is None else None, None if probabilities is None else one, models=False
-            )[0]
-            extra = _of_shape("target", said, array.shape[1:])
-            inside = _mask_of_target(target.member, array.shape[1])
+            given = (target.outputs, None) if probabilities is None else (None, target.outputs)
+            said = as_logits(*given, models=False)[0]
+    if array is not None:
+        with problems.gather():
+            records = _saved_records(array.shape, ids, labels)
+        if said is not None:
+            with problems.gather():
+                _of_shape("target", said, array.shape[1:])
+        if target is not None:
+            with problems.gather():
+                inside = _mask_of_target(target.member, array.shape[1])
     problems.settle(DataError)
+    assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
     observations = Observations(ArrayReader(array), records.y, probability_floor=floor)
     chosen = runnable(built, plan, 0)
@@ -278,7 +308,7 @@ def audit_saved(
         saved_outputs=True,
         redraw=None,
         duplicates=None,
-        released=None if target is None else (Answers("saved target", extra, nothing, None, None), inside),
+        released=None if said is None else (Answers("saved target", said, nothing, None, None), inside),
         recipe=None,
     )
     run = in_threads(chosen_settings.compute.workers)  # the arrays are in this process

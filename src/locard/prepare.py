@@ -18,11 +18,11 @@ from locard.data.duplicates import Duplicates, near_duplicates
 from locard.data.membership import read_ids
 from locard.data.records import Records
 from locard.data.source import load_source
-from locard.data.split import Split, choose_pool
-from locard.errors import LocardError, SettingsError
+from locard.data.split import Split
+from locard.design import Designed, check_design, design
+from locard.errors import LocardError
 from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.models import Opening, ReleasedModel, load_model
-from locard.plan.draw import draw_plan
 from locard.plan.plan import Plan
 from locard.result import NotRun
 from locard.screen import screen as build_screen
@@ -34,9 +34,7 @@ from locard.train.choose_recipe import recipe_of
 from locard.train.jobs import Job, Training, Work, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import Store
-from locard.trained_elsewhere import given_plan, named_in, read_checkpoints, with_checkpoints
-
-FEWEST_UNITS = 20  # audited units below which no design makes sense
+from locard.trained_elsewhere import named_in, read_checkpoints, with_checkpoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +91,20 @@ class Prepared:
         ), jobs
 
 
-def prepare(settings: Settings, base: Path, *, screens: bool = False) -> Prepared:
+def prepare(settings: Settings, base: Path, problems: Problems | None = None, *, screens: bool = False) -> Prepared:
     """Load and check what the settings name, telling all problems at once.
 
     Args:
         settings: the tree.
         base: where its relative paths start.
+        problems: what is known to be wrong already.
         screens: whether records are screened also where no attack asks for it.
 
     Raises:
         SettingsError: everything that is wrong with settings or data.
         NotEnoughReferences: the headline attack cannot run on this plan.
     """
-    problems = Problems()
+    problems = Problems() if problems is None else problems
     records: Records | None = None
     recipe: Recipe | Checkpoints | None = None
     member: np.ndarray | None = None
@@ -121,87 +120,93 @@ def prepare(settings: Settings, base: Path, *, screens: bool = False) -> Prepare
     with problems.gather():
         if settings.screen is not None:
             build_screen(settings.screen.name, **settings.screen.own)
-    with problems.gather():
-        check_design(settings)
     built: list[tuple[str, Attack]] = []
     with problems.gather():
         built = build_attacks(settings.attack)
-    released = None
+    asked: tuple[ReleasedModel, list[str]] | None = None
     if settings.released is not None:
+        released, ids = None, None
         with problems.gather():
             given = settings.released
             opening = Opening(trust_pickle=given.trust_pickle, trust_types=given.trust_types)
             released = load_model(given.model, base=base, opening=opening)
         with problems.gather():
             ids = read_ids(base / settings.released.members)
-    problems.settle()
+        asked = None if released is None or ids is None else (released, ids)
+    if records is None:
+        with problems.gather():
+            check_design(settings)
+        problems.settle()
     assert records is not None  # else there were problems
-    assert recipe is not None
-    asked = None if released is None else (released, ids)
-    return prepare_records(settings, records, recipe, built, released=asked, member=member, base=base, screens=screens)
+    return prepare_records(
+        settings,
+        records,
+        recipe,
+        built,
+        released=asked,
+        member=member,
+        base=base,
+        screens=screens,
+        problems=problems,
+    )
 
 
 def prepare_records(
     settings: Settings,
     records: Records,
-    recipe: Recipe | Checkpoints,
+    recipe: Recipe | Checkpoints | None,
     built: list[tuple[str, Attack]],
     *,
     released: tuple[ReleasedModel, list[str]] | None = None,
     member: np.ndarray | None = None,
     base: Path = Path(),
     screens: bool = False,
+    problems: Problems | None = None,
 ) -> Prepared:
     """The same from objects in memory.
 
     Args:
         settings: the tree.
         records: the data.
-        recipe: what trains the models, or the models.
+        recipe: what trains the models, or the models; None where ``problems`` say what is wrong with it.
         built: the attacks, by name.
         released: one more model, with the ids of its training records.
         member: ``bool[models, records]`` where ``recipe`` is models trained elsewhere.
         base: where the settings' relative paths start.
         screens: whether records are screened also where no attack asks for it.
+        problems: what is known to be wrong already: told together with what is found here.
 
     Raises:
         SettingsError: everything that is wrong.
-        NotEnoughReferences: the headline attack cannot run on this plan.
+        NotEnoughReferences: the headline attack cannot run on this plan, and nothing else is wrong.
     """
-    check_design(settings)
-    if isinstance(recipe, Checkpoints):
-        recipe, split, plan = given_plan(settings, records, recipe, member)
-    else:
-        seed = Seed(settings.seed).child("pool")
-        split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
-    audited = records.select(split.audited)
-    problems = Problems()
-    if audited.n_units < FEWEST_UNITS:
-        problems.add(
-            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {audited.n_units}. Audit more records."
-        )
+    problems = Problems() if problems is None else problems
     if isinstance(recipe, SklearnRecipe):
         with problems.gather():
             recipe.check_missing(records)
+    designed: Designed | None = None
+    with problems.gather():
+        designed = design(settings, records, recipe, member)
     pair = None
     if released is not None:
         with problems.gather():
             mask = member_mask(records, released[1])
             need_both_sides(mask, "in the data")
-            need_both_sides(mask[split.audited], "among the audited records")
-            released[0].check(records)
+            if designed is not None:
+                need_both_sides(mask[designed.split.audited], "among the audited records")
             pair = (released[0], mask)
+        with problems.gather():
+            released[0].check(records)
+    if problems.found and designed is not None and built:
+        with problems.gather():
+            runnable(built, designed.plan, len(designed.split.population))
     problems.settle()
-
-    def draw(at: Seed) -> Plan:
-        return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
-
-    redraw = None if isinstance(recipe, Checkpoints) else draw
-    if redraw is not None:
-        plan = redraw(Seed(settings.seed).child("plan"))
-        _check_classes(plan, records)
+    assert designed is not None  # else there were problems
+    assert designed.recipe is not None
+    split, plan = designed.split, designed.plan
     chosen = runnable(built, plan, len(split.population))
-    made = Prepared(settings, records, split, recipe, plan, chosen, pair, near_duplicates(audited), redraw, base)
+    near = near_duplicates(records.select(split.audited))
+    made = Prepared(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base)
     return with_screening(made, wanted=screens)
 
 
@@ -213,9 +218,8 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
     Raises:
         SettingsError, NotEnoughReferences, AccessDenied: the screen that was asked for cannot be had.
     """
-    claiming = [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
     settings = prepared.settings
-    if not (claiming or wanted):
+    if not (_claiming(prepared) or wanted):
         return replace(prepared, screening=None)
     section = settings.screen or ScreenSettings()
     try:
@@ -230,50 +234,19 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
     except LocardError as wrong:
         if settings.screen is not None:
             raise
-        said = NotRun(name=f"claims of {', '.join(claiming)}", reason=str(wrong))
-        chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, said))
-        return replace(prepared, chosen=chosen, screening=None)
+        return without_claims(prepared, str(wrong))
     return replace(prepared, screening=made, reference_pool=made.pool)
 
 
-def check_design(settings: Settings) -> None:
-    """Refuse numbers of models that the design cannot use.
-
-    Raises:
-        SettingsError: odd pairs, odd targets of their own, too few references.
-    """
-    problems = Problems()
-    references = settings.references
-    if named_in(references):
-        return
-    if references.plan == "pairs" and (references.models < 4 or references.models % 2):
-        even = max(4, references.models + references.models % 2)
-        problems.add(
-            f"references.models: an even number of at least 4 is needed for plan 'pairs' (models and their "
-            f"complements), found {references.models}. Ask for {even}."
-        )
-    if references.plan == "out_only" and settings.target.models % 2:
-        problems.add(
-            f"target.models: an even number is needed for plan 'out_only' (targets come in pairs), found "
-            f"{settings.target.models}. Ask for {settings.target.models + 1}."
-        )
-    if references.plan == "subsample" and references.models < 2:
-        problems.add(f"references.models: at least 2 are needed for plan 'subsample', found {references.models}.")
-    problems.settle()
+def without_claims(prepared: Prepared, reason: str) -> Prepared:
+    """The case with no screening, and the reason among what was not run."""
+    said = NotRun(name=f"claims of {', '.join(_claiming(prepared))}", reason=reason)
+    chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, said))
+    return replace(prepared, chosen=chosen, screening=None)
 
 
-def _check_classes(plan: Plan, records: Records) -> None:
-    """Refuse a plan in which some model would see one class only; records of weight 0 are not seen."""
-    for model, index in enumerate(plan.train_index):
-        used = index if records.weight is None else index[records.weight[index] > 0]
-        seen = len(np.unique(records.y[used]))
-        if seen < 2:
-            weighty = "" if records.weight is None else " of a weight above 0"
-            raise SettingsError(
-                f"data: training records of at least two classes are needed for every model, but model {model} would "
-                f"get {len(used)} records{weighty}, of {seen} {'class' if seen == 1 else 'classes'}. Audit more "
-                f"records, or merge rare classes."
-            )
+def _claiming(prepared: Prepared) -> list[str]:
+    return [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

@@ -21,17 +21,25 @@ from pydantic import (
     model_serializer,
 )
 
+from locard.check import Problems
 from locard.errors import SettingsError
-from locard.settings_messages import sentence
+from locard.settings_messages import sentence, takes_numbers, truth_in
 from locard.settings_places import cluster_address, store_place
 from locard.settings_screen import ScreenSettings
-from locard.settings_text import DEFAULT_ATTACKS, apply_overrides
+from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of, without_keys
 
 
 class Section(BaseModel):
     """A section: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if takes_numbers(cls.model_fields[str(info.field_name)].annotation) and (found := truth_in(value)) is not None:
+            raise ValueError(f"a number is needed, found {str(found).lower()}. Mend it in the settings or with --set.")
+        return value
 
 
 class DataSettings(Section):
@@ -301,7 +309,7 @@ class Settings(Section):
     """The whole of one audit."""
 
     name: str = "audit"
-    seed: int = 0
+    seed: int = Field(0, ge=0, description="the same seed gives the same bytes")
     data: DataSettings
     target: TargetSettings = Field(default_factory=TargetSettings)
     references: ReferenceSettings = Field(default_factory=ReferenceSettings)
@@ -330,28 +338,13 @@ class Settings(Section):
         return self.model_dump(mode="json", exclude={"compute"}, exclude_none=True)
 
 
-def seconds_of(text: str) -> float:
-    """A length of time in seconds.
-
-    Raises:
-        ValueError: it is not written as a number and a unit.
-
-    >>> seconds_of("2h"), seconds_of("45min"), seconds_of("1.5 h")
-    (7200.0, 2700.0, 5400.0)
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*", text)
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"a time in s, min, h or d is needed, found {text!r}. Write, for example, '2h'.")
-    return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
-
-
-def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
-    """Settings from a TOML file, with ``section.field=value`` overrides.
+def read_settings(path: str | Path, overrides: Sequence[str] = (), problems: Problems | None = None) -> Settings:
+    """Settings from a TOML file, with ``section.field=value`` overrides; ``problems`` as in ``make_settings``.
 
     Raises:
         SettingsError: all problems at once: unreadable file, unknown keys (with the nearest known one), wrong values.
     """
-    return make_settings(read_tree(path, overrides))
+    return make_settings(read_tree(path, overrides), problems)
 
 
 def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -376,8 +369,15 @@ def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     return apply_overrides(tree, overrides)
 
 
-def make_settings(tree: Mapping[str, Any]) -> Settings:
+def make_settings(tree: Mapping[str, Any], problems: Problems | None = None) -> Settings:
     """Settings from plain values, with every problem found in one ``SettingsError``.
+
+    Args:
+        tree: the plain values.
+        problems: a caller that goes on to find more: it hears of unknown keys, and gets the settings without them.
+
+    Raises:
+        SettingsError: wrong values; unknown keys as well, where nobody gathers.
 
     >>> make_settings({"data": {"source": "digits"}}).references.models
     64
@@ -385,4 +385,9 @@ def make_settings(tree: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(dict(tree))
     except ValidationError as wrong:
-        raise SettingsError([sentence(e, Settings) for e in wrong.errors()]) from wrong
+        found = wrong.errors()
+        if problems is None or any(e["type"] != "extra_forbidden" for e in found):
+            raise SettingsError([sentence(e, Settings) for e in found]) from wrong
+        for e in found:
+            problems.add(sentence(e, Settings))
+        return Settings.model_validate(without_keys([e["loc"] for e in found], tree))

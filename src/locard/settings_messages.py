@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -46,6 +46,27 @@ def sentence(error: Any, tree: type[BaseModel]) -> str:
     needed = pattern.format(**{k: v for k, v in error.get("ctx", {}).items() if k in pattern})
     near = _nearest_value(error) if error["type"] == "literal_error" else ""
     return f"{where}: {needed} is needed, found {error['input']!r}. {near}Mend it in the settings or with --set."
+
+
+def takes_numbers(annotation: Any) -> bool:
+    """Whether a field of this type holds numbers, alone or in lists and tables, and no truth values.
+
+    >>> takes_numbers(tuple[float, ...] | None), takes_numbers(bool), takes_numbers(dict[str, Any])
+    (True, False, False)
+    """
+    inside, kinds = [annotation], set()
+    while inside:
+        kinds.add(kind := inside.pop())
+        inside += get_args(kind)
+    return bool({int, float} & kinds) and not {bool, Any} & kinds
+
+
+def truth_in(value: Any) -> bool | None:
+    """The first True or False in plain values; pydantic would read them as the numbers 1 and 0."""
+    if isinstance(value, bool):
+        return value
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return next((found for v in values if (found := truth_in(v)) is not None), None)
 
 
 def _hint(path: Sequence[str], tree: type[BaseModel]) -> str:

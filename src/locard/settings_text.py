@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date, time
@@ -134,3 +135,31 @@ def _item(items: list[Any], step: str, where: str) -> Any:
     names = [str(i.get("name")) for i in items if isinstance(i, dict)]
     what = f"{len(named)} are called {step!r}: use its index" if named else f"none is called {step!r}"
     raise SettingsError(f"--set {where}: one list item is needed, but {what} (there are: {', '.join(names)}).")
+
+
+def without_keys(paths: Sequence[tuple[int | str, ...]], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree without the keys at these paths.
+
+    >>> without_keys([("colour",), ("data", "lable")], {"colour": 3, "seed": 1, "data": {"source": "x", "lable": "y"}})
+    {'seed': 1, 'data': {'source': 'x'}}
+    """
+    gone = {path[0] for path in paths if len(path) == 1}
+    below = {key: [path[1:] for path in paths if len(path) > 1 and path[0] == key] for key in tree}
+    return {
+        key: without_keys(below[key], value) if below[key] else value for key, value in tree.items() if key not in gone
+    }
+
+
+def seconds_of(text: str) -> float:
+    """A length of time in seconds.
+
+    Raises:
+        ValueError: it is not written as a number and a unit.
+
+    >>> seconds_of("2h"), seconds_of("45min"), seconds_of("1.5 h")
+    (7200.0, 2700.0, 5400.0)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*", text)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"a time in s, min, h or d is needed, found {text!r}. Write, for example, '2h'.")
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]

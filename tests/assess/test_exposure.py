@@ -10,14 +10,17 @@ from scipy.stats import binom
 
 import locard.assess.exposure as module
 from locard.assess.exposure import expose, pair_differences
-from locard.assess.scoring import by_unit, score_targets
+from locard.assess.scoring import Audited, by_unit, score_targets
 from locard.attacks import attack
+from locard.data.records import Records
 from locard.data.split import Split
 from locard.observe.observations import ArrayReader, Observations
 from locard.observe.signals import ScaledLogit
+from locard.plan.designs import pairs
 from locard.plan.draw import draw_plan
 from locard.seeds import Seed
 from locard.settings import ExposureSettings, ReferenceSettings
+from locard.stats import wins
 
 LIRA, SETTINGS = attack("lira"), ExposureSettings()
 WORLDS = 120
@@ -99,6 +102,49 @@ def test_differences_are_the_signal_of_the_model_that_holds_a_record_minus_its_t
         ]
     )
     np.testing.assert_allclose(pair_differences(audited), slow)
+
+
+def told(logarithms: np.ndarray, classes: int, rows: int = 1) -> Audited:
+    """Two models and their answers ``[2, records, queries, classes]`` as they are stored, the true class being 0."""
+    records = logarithms.shape[1]
+    r = Records(
+        ids=np.arange(records),
+        features=np.zeros((records, 1)),
+        labels=np.zeros(records, dtype=int),
+        known_classes=np.arange(classes),
+        unit=None if rows == 1 else np.arange(records) // rows,
+    )
+    plan = pairs(r, np.arange(records), models=2, seed=Seed(3))
+    said = Observations(ArrayReader(logarithms.astype(np.float32)), r.y, probability_floor=1e-6)
+    return Audited(r, plan, said, None, Seed(3))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 100])
+def test_equal_answers_are_ties_however_they_were_rounded(classes):
+    """The same probabilities summed in another order, or asked in another order of queries. Planted: ``gap != 0``.
+
+    The bound holds for every rounding, so nothing is left to chance: 2,000 answers from p = 1e-6 to 1 - 1e-6.
+    """
+    rng = np.random.default_rng(81)
+    own = 1 / (1 + np.exp(-rng.uniform(-13.8, 13.8, size=2000)))
+    rest = rng.dirichlet(np.full(classes - 1, 0.3), size=2000) * (1 - own)[:, None]
+    logs = np.log(np.maximum(np.concatenate([own[:, None], rest], axis=1), 1e-6)).reshape(1000, 2, classes)
+    stored = logs.astype(np.float32).astype(np.float64)
+    other = stored * (1 + rng.choice([-1, 0, 1], size=stored.shape) * 2.0**-24)
+    audited = told(np.stack([stored, other[:, ::-1]]), classes, rows=2)
+    assert (pair_differences(audited) == 0).all()
+    assert wins(pair_differences(audited))[1].max() == 0
+    signal = audited.observations.signal(ScaledLogit()).mean(axis=-1)
+    assert (by_unit(signal[0], audited.records) != by_unit(signal[1], audited.records)).mean() > 0.9
+
+
+def test_answers_that_differ_by_more_than_rounding_are_no_ties():
+    """From p = 0.5 to 1 - 1e-5, a scaled logit that is 1e-5 larger. Planted: a bound a hundred times as wide."""
+    s = np.linspace(0, 11.5, 200)
+    both = [np.stack([-np.log1p(np.exp(-x)), -np.log1p(np.exp(x))], axis=-1)[:, None] for x in (s, s + 1e-5)]
+    audited = told(np.stack(both), 2)
+    expected = np.where(audited.plan.member[1], 1e-5, -1e-5)
+    np.testing.assert_allclose(pair_differences(audited)[:, 0], expected, atol=2e-6)
 
 
 def test_hits_come_from_the_second_half_of_the_pairs_alone(world):

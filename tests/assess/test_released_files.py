@@ -116,7 +116,7 @@ def test_a_function_beside_the_settings_may_make_the_model(people, fitted, tmp_p
     for wrong, said in {
         "releasing:fail": r"released\.model: a model is needed from 'releasing:fail', but it raised ZeroDivisionError",
         "releasing:other": r"predict_proba\(features\) is needed, found a int",
-        "releasing:lod": r"released\.model: releasing has no function 'lod'",
+        "releasing:lod": r"released\.model: releasing has no 'lod'",
         "nowhere_at_all:load": r"released\.model: a module 'nowhere_at_all' is needed",
     }.items():
         with pytest.raises(SettingsError, match=said):

@@ -11,6 +11,7 @@ from locard.assess.selftest import world
 from locard.pipeline import audit_saved
 from locard.result import AuditResult
 from locard.seeds import Seed
+from locard.stats import holm
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,14 @@ def test_without_an_excess_it_is_about_the_headline(judged, policy, opening):
     assert verdict.startswith(opening)
     assert "the attack gap finds" in verdict
     assert "is allowed" not in verdict
+
+
+def test_adjusted_p_values_pay_for_every_comparison_of_the_table(judged):
+    """Planted: Holm over the attacks of one statistic at a time, while the report says that the whole table is paid."""
+    made = judged(["lira", "loss", "gap", "entropy"]).summary.comparisons
+    assert len(made) == 3 * 2
+    expected = holm(np.array([1.0 if c.p is None else c.p for c in made]))
+    for c, paid in zip(made, expected, strict=True):
+        assert c.p_adjusted == (None if c.p is None else pytest.approx(paid, rel=1e-9, abs=0))
+    smallest = min(c.p for c in made if c.p is not None)
+    assert min(expected) == pytest.approx(6 * smallest, rel=1e-9, abs=0)

@@ -87,12 +87,13 @@ def test_all_problems_are_told_at_once(tiny, tmp_path, cli):
         data={"source": "date.npz"},
         target={"estimator": "sklearn.tree.Tree"},
         released={"model": "m.skops", "members": "ids.txt"},
+        measure={"fpr": [0.1]},
     )
-    code, _, err = cli("audit", config, "--out", tmp_path / "run")
-    assert code == 2
-    assert all(
-        word in err for word in ("even number", "lyra", "varience", "date.npz", "sklearn.tree", "m.skops", "ids.txt")
-    )
+    words = ("even number", "lyra", "varience", "date.npz", "sklearn.tree", "m.skops", "ids.txt", "measure.fpr: no")
+    for command in (["audit", config, "--out", tmp_path / "run"], ["plan", config]):
+        code, _, err = cli(*command)
+        assert code == 2
+        assert all(word in err for word in words)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from locard.data.columns import FEWEST_FOR_IDS, encode
 from locard.errors import DataError
 
-numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53))
+numbers = st.one_of(st.none(), st.floats(-1e38, 1e38), st.integers(-(2**53), 2**53))
 whole = st.integers(-(2**40), 2**40)
 texts = st.one_of(st.none(), st.text(max_size=8))
 mixed = st.one_of(st.none(), st.text(max_size=3), st.integers(0, 3), st.sampled_from([2.5, "1", "2.5"]))
@@ -180,17 +180,20 @@ def test_long_lists_in_notes_are_cut():
 
 
 def test_all_problems_come_at_once():
-    frame = pd.DataFrame({"a": [1.0, np.inf], "b": [[1], [2]], "c": [1j, 2j], "d": [-np.inf, np.inf]})
+    frame = pd.DataFrame(
+        {"a": [1.0, np.inf], "b": [[1], [2]], "c": [1j, 2j], "d": [-np.inf, np.inf], "e": [1e308, 0.0]}
+    )
     with pytest.raises(DataError) as caught:
         encode(frame)
-    a, b, c, d = caught.value.problems
+    a, b, c, d, e = caught.value.problems
     assert a == (
-        "column 'a': finite numbers are needed, found 1 infinite (first in row 1). "
+        "column 'a': finite numbers that float32 can hold are needed, found 1 infinite (first in row 1). "
         "Replace them, or leave these cells empty."
     )
     assert b == "column 'b': numbers or text are needed in each cell, found list. Flatten it, or drop it."
     assert c.startswith("column 'c': real numbers are needed")
     assert "found 2 infinite (first in row 0)" in d
+    assert "found 1 beyond 3.4e+38 (first in row 0)" in e
 
 
 def test_repeated_column_names_are_refused():

@@ -81,8 +81,8 @@ def test_settings_of_tables_do_not_apply_to_arrays(tmp_path):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("def lod(): pass", "users_data has no function 'load'. Nearest: lod."),
-        ("load = 3", "users_data:load must be a function, found a int"),
+        ("def lod(): pass", "users_data has no 'load'. Nearest: lod."),
+        ("load = 3", "users_data:load must be a function or class, found a int"),
         ("def load(): return 3", "found int. Return one of these."),
         ("def load(): return 1, 2, 3", "found tuple of 3"),
         ("def load(): return {'features': [[1]], 'lables': [1]}", "the unknown key 'lables'. Nearest: labels."),

@@ -36,6 +36,8 @@ def test_bytes_become_text():
         ({"features": np.zeros(4)}, "features: a numeric array [records, ...] is needed"),
         ({"features": [[1.0], [2.0, 3.0], [1.0], [1.0]]}, "arrays are needed, found rows of different lengths"),
         ({"features": np.array([[0.0], [np.inf], [1.0], [-np.inf]])}, "found 2 infinite (first in row 1)"),
+        ({"features": np.array([[0.0], [-1e308], [1e39], [1.0]])}, "found 2 beyond 3.4e+38 (first in row 1)"),
+        ({"features": np.array([[0], [1], [0], [np.inf]], dtype=np.float16)}, "found 1 infinite (first in row 3)"),
         ({"features": np.zeros((3, 2))}, "features: 4 values are needed (one an id), found 3"),
         ({"weight": [1.0, -1.0, 1.0, 1.0]}, "weight: finite numbers of at least 0 are needed"),
         ({"unit": ["a", None, "a", "b"]}, "unit: every record needs one"),

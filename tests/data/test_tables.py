@@ -179,7 +179,7 @@ def test_unknown_columns_are_all_named_with_the_nearest(tmp_path):
 def test_data_problems_come_all_at_once(tmp_path):
     path = write(tmp_path, "who,x,w,ill\na,inf,one,no\na,2,two,\n")
     said = problem(path, id="who", weight="w")
-    assert "column 'x': finite numbers are needed" in said
+    assert "column 'x': finite numbers that float32 can hold are needed" in said
     assert "weight: numbers are needed in column 'w'" in said
     assert "labels: every record needs one, found 1 missing" in said
 

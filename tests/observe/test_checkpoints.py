@@ -277,7 +277,7 @@ def test_one_model_is_too_few_and_a_lambda_cannot_be_told_apart(records):
     ("loader", "said"),
     [
         ("my_loader:fails", r"w-0\.weights: a model is needed from 'my_loader:fails', but it raised ZeroDivisionError"),
-        ("my_loader:lod", r"references\.loader: my_loader has no function 'lod'\. Nearest: load"),
+        ("my_loader:lod", r"references\.loader: my_loader has no 'lod'\. Nearest: load"),
         ("no_such_loader:load", r"references\.loader: a module 'no_such_loader' is needed"),
     ],
 )

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
 from locard.errors import SettingsError
-from locard.stats import compare_all, group_estimates, pair_means, paired_difference, t_over_pairs
+from locard.stats import (
+    adjusted_together,
+    compare_all,
+    group_estimates,
+    holm,
+    pair_means,
+    paired_difference,
+    t_over_pairs,
+)
 
 PAIR = np.arange(16) // 2
 REFUSED_EARLIER = pytest.mark.skipif(
@@ -121,3 +131,18 @@ def test_a_missing_headline_or_factor_is_named():
         compare_all({"a": np.zeros(16)}, PAIR, {"a": 1.0, "lira": 1.0}, headline="lira")
     with pytest.raises(SettingsError, match="found none for b"):
         compare_all({"a": np.zeros(16), "b": np.zeros(16)}, PAIR, {"a": 1.0}, headline="a")
+
+
+def test_p_values_of_several_statistics_pay_for_all_of_them():
+    """Planted: adjusting each statistic by itself, which pays for 2 comparisons where 4 were made."""
+    rng = np.random.default_rng(78)
+    factors = {"a": 1.0, "b": 1.0, "c": 2.5}
+    made = [
+        c
+        for _ in range(2)
+        for c in compare_all({k: rng.uniform(size=16) for k in factors}, PAIR, factors, headline="a")
+    ]
+    found = adjusted_together(made)
+    assert [replace(c, p_adjusted=None) for c in found] == [replace(c, p_adjusted=None) for c in made]
+    assert [c.p_adjusted for c in found] == pytest.approx(holm(np.array([c.p for c in made])).tolist())
+    assert min(c.p_adjusted for c in found) == pytest.approx(4 * min(c.p for c in made))

@@ -95,6 +95,19 @@ def test_what_is_no_answer_is_one_message(said, message):
         stored_answers(said, 5, np.arange(2), 2, kind="probabilities")
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_probability_below_0_by_rounding_is_0(dtype):
+    """1 - p of a float32 p that came out a little above 1. Planted: refusing whatever is below 0."""
+    above = np.nextafter(np.float32(1), np.float32(2))
+    p = np.array([[1 - above, above], [0.25, 0.75]], dtype=dtype)
+    assert stored_answers(p, 2, np.arange(2), 2, kind="probabilities").tolist() == [
+        [-np.inf, 0.0],
+        pytest.approx([np.log(0.25), np.log(0.75)], rel=1e-6),
+    ]
+    with pytest.raises(SettingsError, match=r"found values from -0\.001 to"):
+        stored_answers([[-0.001, 1.001]], 1, np.arange(2), 2, kind="probabilities")
+
+
 def test_a_missing_class_is_told_how_to_come_back():
     with pytest.raises(SettingsError, match=r"show 3 of 5 classes: take an argument `classes`"):
         stored_answers(np.full((5, 4), 0.25), 5, np.array([0, 1, 3]), 5, kind="probabilities")

@@ -268,8 +268,8 @@ def test_it_is_a_frozen_value_with_a_name(tmp_path):
         ("def train(x, y, *, seed): ...", {"epochs": 3}, "got an unexpected keyword argument 'epochs'"),
         ("def train(x, y, *, seed, **more): ...", {"seed": 3}, r"target\.params: seed is given .* by Locard itself"),
         ("def train(x, y, *, seed, e): ...", {"e": object()}, r"target\.params: values that can be written down"),
-        ("train = 3", {}, r"target\.recipe: my_training:train must be a function, found a int"),
-        ("def trian(x, y, *, seed): ...", {}, r"target\.recipe: my_training has no function 'train'\. Nearest: trian"),
+        ("train = 3", {}, r"target\.recipe: my_training:train must be a function or class, found a int"),
+        ("def trian(x, y, *, seed): ...", {}, r"target\.recipe: my_training has no 'train'\. Nearest: trian"),
         ("1 / 0", {}, r"target\.recipe: .*ZeroDivisionError"),
     ],
 )

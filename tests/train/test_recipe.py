@@ -412,7 +412,7 @@ def test_the_users_module_beside_the_settings_is_found_and_only_while_it_is_impo
     (tmp_path / "beside.py").write_text("from sklearn.tree import DecisionTreeClassifier as Tree\n")
     SklearnRecipe(estimator="beside.Tree", folder=str(tmp_path)).check()
     assert str(Path(tmp_path)) not in sys.path
-    with pytest.raises(SettingsError, match=r"target\.estimator: beside has no function 'Three'"):
+    with pytest.raises(SettingsError, match=r"target\.estimator: beside has no 'Three'"):
         SklearnRecipe(estimator="beside.Three", folder=str(tmp_path)).check()
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(SettingsError, match=r"target\.estimator: .*ZeroDivisionError"):

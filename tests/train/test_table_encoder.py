@@ -72,3 +72,12 @@ def test_inputs_are_not_changed():
     seen = np.array([[1.0, 0.0], [np.nan, 1.0]])
     seen.flags.writeable = False
     TableEncoder(columns).fit(seen).transform(seen)
+
+
+def test_an_outlier_that_the_training_records_do_not_show_stays_a_number_for_float32():
+    """Planted: without the limit, a forest that did not see the record fails when it is asked about it."""
+    columns = (Column("a", "number"),)
+    x = np.concatenate([np.random.default_rng(5).normal(scale=1e-3, size=(40, 1)), [[3e38], [-3e38]]])
+    encoded = TableEncoder(columns).fit(x[:40]).transform(x)
+    assert np.isfinite(encoded.astype(np.float32)).all()
+    assert np.sign(encoded[40:, 0]).tolist() == [1, -1]

@@ -18,6 +18,7 @@ from locard.settings import ExposureSettings
 from locard.stats import Grades, grade, nameable_rate, smallest_nameable, wins
 
 LEAST_PAIRS = 4  # below this not even the halves of the design have two pairs each
+ROUNDING = 2.0**-24  # of a number stored in float32, relative to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +73,22 @@ def expose(attack: Attack, audited: Audited, settings: ExposureSettings, *, redr
 def pair_differences(audited: Audited) -> Float64[np.ndarray, "units pairs"]:
     """Scaled logit of the model that holds a unit minus that of its twin, for every pair of targets.
 
-    A raw signal on purpose: a score would read the other pairs' memberships.
+    - a raw signal on purpose: a score would read the other pairs' memberships
+    - equal answers are a tie, exactly 0: a difference counts only above what rounding may have moved both sides by.
+      Answers are stored in float32, each logarithm right to 2^-24 of itself. For K classes that moves a scaled logit s
+      by at most 2^-24 (|s| + log 4 + log(K - 1)): |log p| + |log(1 - p)| is at most |s| + log 4, and spreading 1 - p
+      over the other classes adds at most log(K - 1). The float64 rounding of sums and means is far below that.
+    - the bound treats twins alike, so that the signs of unmoved records stay fair coins
     """
     signal = audited.observations.signal(ScaledLogit())
+    spread = 2 * np.log(2) + np.log(max(audited.observations.classes - 1, 1))
     columns = []
     for first, second in partners(audited.plan):
         gap = signal[first].mean(axis=-1) - signal[second].mean(axis=-1)
+        moved = ROUNDING * (np.abs(signal[[first, second]]) + spread).mean(axis=-1).sum(axis=0)
         holds = audited.plan.member[first]
-        columns.append(by_unit(np.where(holds, gap, -gap), audited.records))
+        difference = by_unit(np.where(holds, gap, -gap), audited.records)
+        columns.append(np.where(np.abs(difference) <= by_unit(moved, audited.records), 0.0, difference))
     units = audited.records.n_units
     return np.stack(columns, axis=1) if columns else np.zeros((units, 0))
 

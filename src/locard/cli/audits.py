@@ -70,9 +70,10 @@ def from_config(
         path, base = like / "settings.toml", Path(read_environment(like).get("base", like))
     else:
         path, base = Path(str(config)), Path(str(config)).parent
-    settings = read_settings(path, sets)
+    problems = Problems()
+    settings = read_settings(path, sets, problems)
     with TerminalProgress() as watch:
-        return audit_settings(settings, base=base, out=out, watch=watch), out
+        return audit_settings(settings, base=base, out=out, watch=watch, problems=problems), out
 
 
 def demo(out: Path) -> tuple[AuditResult, Path]:
@@ -83,8 +84,9 @@ def demo(out: Path) -> tuple[AuditResult, Path]:
 
 def predict(config: Path, sets: Sequence[str]) -> Cost:
     """``locard plan CONFIG``."""
-    settings: Settings = read_settings(config, sets)
-    p = prepare(settings, config.parent)
+    problems = Problems()
+    settings: Settings = read_settings(config, sets, problems)
+    p = prepare(settings, config.parent, problems)
     return predict_cost(
         p.settings,
         p.records,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64
 
-from locard.data.records import Column
+from locard.data.records import LARGEST, Column
 from locard.errors import DataError
 
 if TYPE_CHECKING:
@@ -143,10 +143,12 @@ def _code(series: pd.Series[Any], kept: bool) -> _Coded:
 
 
 def _number(values: np.ndarray) -> _Coded:
-    if (infinite := np.isinf(values)).any():
+    if (large := np.abs(values) > LARGEST).any():
+        infinite = int(np.isinf(values).sum())
+        found = f"{infinite:,} infinite" if infinite else f"{int(large.sum()):,} beyond {LARGEST:.1e}"
         return _Coded(
-            problem=f"finite numbers are needed, found {int(infinite.sum()):,} infinite (first in row "
-            f"{int(np.flatnonzero(infinite)[0])}). Replace them, or leave these cells empty."
+            problem=f"finite numbers that float32 can hold are needed, found {found} (first in row "
+            f"{int(np.flatnonzero(large)[0])}). Replace them, or leave these cells empty."
         )
     return _Coded(values)
 

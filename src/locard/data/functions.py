@@ -128,10 +128,10 @@ def _function(reference: str, base_dir: Path) -> Any:
     module = _import(reference, name, base_dir)
     if not hasattr(module, function):
         names = [n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n))]
-        raise DataError(f"data.source: {name} has no function {function!r}. {nearest(function, names)}")
+        raise DataError(f"data.source: {name} has no {function!r}. {nearest(function, names)}")
     if not callable(found := getattr(module, function)):
         raise DataError(
-            f"data.source: {reference} must be a function, found a {type(found).__name__}. Name a function."
+            f"data.source: {reference} must be a function or class, found a {type(found).__name__}. Name one."
         )
     return found
 

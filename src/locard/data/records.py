@@ -13,6 +13,8 @@ from jaxtyping import Int64
 
 from locard.errors import DataError
 
+LARGEST = float(np.finfo(np.float32).max)  # trees and networks compute in float32: more is infinite to them
+
 
 @dataclass(frozen=True)
 class Column:
@@ -200,11 +202,12 @@ def _problems(r: Records) -> list[str]:
             problems.append(f"{name}: {n} values are needed (one an id), found {len(array)}. Check how it was joined.")
     if problems:
         return problems
-    if r.features.dtype.kind == "f" and (infinite := np.isinf(r.features)).any():
-        row = int(np.argwhere(infinite)[0, 0])
+    if r.features.dtype.kind == "f" and (large := np.abs(r.features) > np.float64(LARGEST)).any():
+        row, infinite = int(np.argwhere(large)[0, 0]), int(np.isinf(r.features).sum())
+        found = f"{infinite:,} infinite" if infinite else f"{int(large.sum()):,} beyond {LARGEST:.1e}"
         problems.append(
-            f"features: finite numbers are needed (NaN where missing), found {int(infinite.sum()):,} infinite "
-            f"(first in row {row}). Replace them."
+            f"features: finite numbers that float32 can hold are needed (NaN where missing), found {found} (first in "
+            f"row {row}). Replace them."
         )
     for name, array in {"ids": r.ids, "labels": r.labels, "unit": r.unit}.items():
         if array is not None and (missing := _missing(array)).any():

@@ -19,14 +19,13 @@ from locard.data.frames import decode
 from locard.data.functions import importable, load_function
 from locard.data.records import Records
 from locard.errors import DataError, LocardError, MissingExtra, SettingsError
-from locard.train.answers import AnswerKind, stored_answers
+from locard.train.answers import ROUNDING, AnswerKind, stored_answers
 from locard.train.fingerprint import code_of
 from locard.train.recipe import DEFAULT_FLOOR, floor_of
 from locard.types import Logits
 
 PICKLES = (".pkl", ".pickle", ".joblib")
 CHECKED = 1000  # records a released model is asked about before anything is trained
-ROUNDING = 1e-4  # an ONNX forest sums float32 votes: 1 - p may be a little below 0
 # Plain containers of numbers inside scikit-learn's own models, which skops leaves to its caller
 SKLEARN_TYPES = (
     "sklearn.tree._tree.Tree",

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.signals import Derived, Signal
+from locard.train.answers import ROUNDING
 from locard.types import ClassIndex, Logits
 
 CACHE_BYTES = 2**30  # signals kept in memory; the oldest goes first
 DEFAULT_FLOOR = 1e-6
-ROUNDING = 1e-4  # how far rounding may put a float32 or float16 probability outside [0, 1]
 UNSAID = 100.0  # nats below the largest logit: where a true logit of -inf is put
 
 

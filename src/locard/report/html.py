@@ -15,6 +15,7 @@ from locard.report import attack_tables, figures, record_table, wording
 from locard.report.model_card import model_card
 from locard.report.numbers import percent, precise, shown, thousands
 from locard.report.redact import redact as without_names
+from locard.report.selected import selected_section
 from locard.report.svg import visible
 from locard.report.tables import histogram_table, roc_table
 from locard.result import AuditResult, GroupPart, Result
@@ -33,6 +34,7 @@ SECTIONS = (
     ("scores-section", "Scores"),
     ("groups-section", "Classes and groups"),
     ("records-section", "Exposed records"),
+    ("selected-section", "Selected records, one by one"),
     ("unresolved", "What these data could not tell"),
     ("controls-section", "Controls and conditions"),
     ("released-section", "The released model"),
@@ -107,6 +109,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
     r = result.summary
     others = [a for a in r.attacks if not a.headline]
     curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.attacks)) for i, a in enumerate(r.attacks)]
+    selected = selected_section(r)
+    absent = [name for name, there in (("released-section", r.released), ("selected-section", selected)) if not there]
     return {
         "r": r,
         "words": wording,
@@ -121,7 +125,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
             "strength": Markup(_strength(r)),
             "scores": Markup(figures.histogram_figure(r.headline)),
         },
-        "sections": [s for s in SECTIONS if s[0] != "released-section" or r.released],
+        "sections": [s for s in SECTIONS if s[0] not in absent],
+        "selected": selected,
         "headline_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if a.headline],
         "other_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if not a.headline],
         "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.attacks)],

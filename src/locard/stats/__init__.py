@@ -30,7 +30,7 @@ from locard.stats.combine import (
     query_correlation,
     twice_the_mean,
 )
-from locard.stats.compare import Comparison, compare_all, paired_difference
+from locard.stats.compare import Comparison, adjusted_together, compare_all, paired_difference
 from locard.stats.contrasts import competition_threshold, p_hit, signed_rank, twin_competition, wins
 from locard.stats.curves import Roc, auc, auc_many, balanced_accuracy, log_grid, precision, roc
 from locard.stats.epsilon import epsilon_lower_bound, log_e_process
@@ -96,6 +96,7 @@ __all__ = [
     "SortedScores",
     "TargetSummary",
     "adjusted",
+    "adjusted_together",
     "assumption_free_upper",
     "auc",
     "auc_many",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -18,7 +18,7 @@ from locard.types import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """``first`` minus ``second`` on the same targets; ``p`` two-sided, ``p_adjusted`` by Holm over all comparisons.
+    """``first`` minus ``second`` on the same targets; ``p`` two-sided, ``p_adjusted`` by Holm over all made together.
 
     Both p are None where the difference is undefined (and such a comparison is still counted).
     """
@@ -58,6 +58,8 @@ def compare_all(
 ) -> list[Comparison]:
     """The declared headline attack against every other, in the order of ``values``.
 
+    The p-values pay for these comparisons; where several statistics are compared, see ``adjusted_together``.
+
     Args:
         values: attack -> its statistic (a rate or AUC) on every target.
         pair: each target's pair.
@@ -86,10 +88,28 @@ def compare_all(
         differences = _differences(values[headline], values[name], pair)
         estimates.append(t_over_pairs(differences, factor=factor, confidence=confidence, bounds=(-1.0, 1.0)))
         ps.append(_two_sided_p(differences, factor))
-    adjusted = holm(np.array([1.0 if p is None else p for p in ps]))
+    return adjusted_together(
+        [
+            Comparison(first=headline, second=name, difference=e, p=p, p_adjusted=None)
+            for name, e, p in zip(others, estimates, ps, strict=True)
+        ]
+    )
+
+
+def adjusted_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons, each ``p_adjusted`` paying by Holm for all that are given, of whatever statistic.
+
+    - the chance that *any* difference is told where there is none is at most a, for all adjusted p at most a
+
+    >>> from locard.types import Estimate
+    >>> nothing = Estimate.undefined("left out here")
+    >>> made = [Comparison(first="lira", second="loss", difference=nothing, p=p, p_adjusted=p) for p in (0.01, 0.03)]
+    >>> [c.p_adjusted for c in adjusted_together(made)]
+    [0.02, 0.03]
+    """
+    adjusted = holm(np.array([1.0 if c.p is None else c.p for c in comparisons]))
     return [
-        Comparison(first=headline, second=name, difference=e, p=p, p_adjusted=None if p is None else float(a))
-        for name, e, p, a in zip(others, estimates, ps, adjusted, strict=True)
+        replace(c, p_adjusted=None if c.p is None else float(a)) for c, a in zip(comparisons, adjusted, strict=True)
     ]
 
 

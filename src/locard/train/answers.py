@@ -9,6 +9,7 @@ import numpy as np
 from locard.errors import SettingsError
 
 AnswerKind = Literal["probabilities", "logits"]
+ROUNDING = 1e-4  # how far float32 rounding puts a probability outside [0, 1]: sums of votes, 1 - p
 SUM = 1e-3  # by how much the probabilities of a record may miss 1: half precision does
 ALIKE = 1e-4  # logits that all lie between 0 and 1, with rows that sum to 1 this closely, are probabilities
 ENOUGH = 8  # records from which on that is no accident
@@ -84,7 +85,7 @@ def _shape(found: tuple[int, ...], records: int, seen: np.ndarray, classes: int)
 
 def _logarithms(p: np.ndarray) -> np.ndarray:
     low, high = p.min(initial=0), p.max(initial=0)
-    if low < 0 or high > 1 + SUM:
+    if low < -ROUNDING or high > 1 + SUM:
         raise SettingsError(
             f"target.answers: probabilities between 0 and 1 are needed from predict(), found values from {low:g} to "
             f'{high:g}. If these are logits or log-probabilities, set target.answers = "logits".'
@@ -97,7 +98,7 @@ def _logarithms(p: np.ndarray) -> np.ndarray:
             f'"logits".'
         )
     with np.errstate(divide="ignore"):
-        out: np.ndarray = np.log(np.minimum(p, 1.0))
+        out: np.ndarray = np.log(np.clip(p, 0.0, 1.0))
     return out
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from locard.data.functions import load_function
 from locard.data.records import Column, Records
 from locard.errors import DataError, SettingsError
+from locard.train.answers import ROUNDING
 from locard.train.boosting import (
     fixed_seeds,
     held_out,
@@ -282,14 +283,15 @@ def _log_probabilities(model: Any, seen: np.ndarray, classes: int) -> Predictor:
 
     def predict(features: np.ndarray) -> np.ndarray:
         said = np.asarray(model.predict_proba(features.reshape(len(features), -1), **asking), dtype=np.float64)
-        if said.shape != (len(features), len(seen)) or not (said >= 0).all() or said.max(initial=0) > 1 + 1e-6:
+        fits = said.shape == (len(features), len(seen))
+        if not fits or not (said >= -ROUNDING).all() or said.max(initial=0) > 1 + ROUNDING:
             raise SettingsError(
                 f"target.estimator: predict_proba() must give numbers between 0 and 1 of shape "
                 f"{(len(features), len(seen))}, found shape {said.shape} with values from {said.min(initial=0):g} to "
                 f"{said.max(initial=0):g}. Mend the estimator, or choose another."
             )
         p = np.zeros((len(features), classes), dtype=np.float64)
-        p[:, seen] = np.minimum(said, 1.0)
+        p[:, seen] = np.clip(said, 0.0, 1.0)
         with np.errstate(divide="ignore"):
             return np.log(p).astype(np.float32)
 

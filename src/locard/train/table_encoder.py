@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from locard.data.records import Column
+from locard.data.records import LARGEST, Column
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -49,7 +49,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         out = np.zeros((len(x), self.width_), dtype=np.float64)
         numbers = x[:, self.numbers_]
         numbers = np.where(np.isnan(numbers), self.median_, numbers)
-        out[:, : len(self.numbers_)] = (numbers - self.mean_) / self.scale_
+        scaled = (numbers - self.mean_) / self.scale_
+        out[:, : len(self.numbers_)] = np.clip(scaled, -LARGEST, LARGEST)  # a scale learnt without an outlier is small
         rows = np.arange(len(x))
         for i, place in self.places_.items():
             at = place[_codes(x[:, i], len(place) - 1)]

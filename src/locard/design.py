@@ -1,0 +1,112 @@
+"""From settings and records to a design: which records are audited, and which models hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from locard.check import Problems
+from locard.data.records import Records
+from locard.data.split import Split, choose_pool
+from locard.errors import SettingsError
+from locard.observe.checkpoints import Checkpoints
+from locard.plan.draw import draw_plan
+from locard.plan.plan import Plan
+from locard.seeds import Seed
+from locard.settings import Settings
+from locard.train.recipe import Recipe
+from locard.trained_elsewhere import given_plan, named_in
+
+FEWEST_UNITS = 20  # audited units below which no design makes sense
+
+
+@dataclass(frozen=True, eq=False)
+class Designed:
+    """Which records are audited, and which models hold them."""
+
+    recipe: Recipe | Checkpoints | None
+    split: Split
+    plan: Plan
+    redraw: Callable[[Seed], Plan] | None
+
+
+def design(
+    settings: Settings, records: Records, recipe: Recipe | Checkpoints | None, member: np.ndarray | None
+) -> Designed | None:
+    """Split and plan; None where the models to be audited could not be opened.
+
+    Raises:
+        SettingsError: numbers that the design cannot use, too few records, models that would see one class only.
+    """
+    if isinstance(recipe, Checkpoints):
+        recipe, split, plan = given_plan(settings, records, recipe, member)
+        _check_units(records, split)
+        return Designed(recipe, split, plan, None)
+    if named_in(settings.references):
+        return None
+    problems = Problems()
+    with problems.gather():
+        check_design(settings)
+    with problems.gather():
+        seed = Seed(settings.seed).child("pool")
+        split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
+        _check_units(records, split)
+    problems.settle()
+
+    def draw(at: Seed) -> Plan:
+        return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
+
+    plan = draw(Seed(settings.seed).child("plan"))
+    _check_classes(plan, records)
+    return Designed(recipe, split, plan, draw)
+
+
+def _check_units(records: Records, split: Split) -> None:
+    """Refuse a pool that is too small for any design."""
+    units = records.select(split.audited).n_units
+    if units < FEWEST_UNITS:
+        raise SettingsError(
+            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {units}. Audit more records."
+        )
+
+
+def check_design(settings: Settings) -> None:
+    """Refuse numbers of models that the design cannot use.
+
+    Raises:
+        SettingsError: odd pairs, odd targets of their own, too few references.
+    """
+    problems = Problems()
+    references = settings.references
+    if named_in(references):
+        return
+    if references.plan == "pairs" and (references.models < 4 or references.models % 2):
+        even = max(4, references.models + references.models % 2)
+        problems.add(
+            f"references.models: an even number of at least 4 is needed for plan 'pairs' (models and their "
+            f"complements), found {references.models}. Ask for {even}."
+        )
+    if references.plan == "out_only" and settings.target.models % 2:
+        problems.add(
+            f"target.models: an even number is needed for plan 'out_only' (targets come in pairs), found "
+            f"{settings.target.models}. Ask for {settings.target.models + 1}."
+        )
+    if references.plan == "subsample" and references.models < 2:
+        problems.add(f"references.models: at least 2 are needed for plan 'subsample', found {references.models}.")
+    problems.settle()
+
+
+def _check_classes(plan: Plan, records: Records) -> None:
+    """Refuse a plan in which some model would see one class only; records of weight 0 are not seen."""
+    for model, index in enumerate(plan.train_index):
+        used = index if records.weight is None else index[records.weight[index] > 0]
+        seen = len(np.unique(records.y[used]))
+        if seen < 2:
+            weighty = "" if records.weight is None else " of a weight above 0"
+            raise SettingsError(
+                f"data: training records of at least two classes are needed for every model, but model {model} would "
+                f"get {len(used)} records{weighty}, of {seen} {'class' if seen == 1 else 'classes'}. Audit more "
+                f"records, or merge rare classes."
+            )
