@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from locard.assess.controls import blind_baseline
-from locard.assess.indirect import Networks
 from locard.assess.mismatch import answers_alike
 from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attack_report import ChosenToAsk, Made, attack_result
@@ -140,12 +139,14 @@ def _indirectly(
     budget: int | None,
 ) -> Made:
     """Claims about the first selected candidates, by a target of its own that is never asked about them."""
+    from locard.train.neural.stored import StoredNetworks
+
     prepared = case.prepared
     halves = tested.screening.halves
     models = np.concatenate([halves.screening, halves.testing])
     _, jobs = prepared.work(folder.store, folder.weights)
     runs, device = [Run(job.index, job.seed) for job in jobs], prepared.settings.compute.device
-    networks = Networks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
+    networks = StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
     places = np.sort(tested.screened.order[: min(method.records, int(tested.selected.sum()))])
     records = prepared.records.select(prepared.split.audited[places])
     access = Access[case.attacked.access.upper()]

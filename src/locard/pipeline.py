@@ -124,9 +124,11 @@ def _networks(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Network
     """All networks of the run, where an attack trains on or asks new questions."""
     if not prepared.indirect:
         return None
+    from locard.train.neural.stored import StoredNetworks
+
     runs, keys = [Run(job.index, job.seed) for job in jobs], [job.key for job in jobs]
     device = prepared.settings.compute.device
-    return Networks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
+    return StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
 
 
 def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:

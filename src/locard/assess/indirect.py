@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,9 +19,7 @@ from locard.observe.asking import AskableTarget, QueryLog
 from locard.observe.signals import ScaledLogit
 from locard.result import AttackPart, Histogram, IndirectPart, Number, ReferenceCount, Roc
 from locard.stats import p_rank
-from locard.train.asked import Run
 from locard.train.influence import TeachableReferences
-from locard.train.store import Store
 
 RANKS = "ranks among references"
 PROMISES = {
@@ -35,27 +31,12 @@ PROMISES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Networks:
-    """Where all networks of a run are: how they were trained, and where their final weights were kept.
-
-    ``runs`` and ``keys``: of every model of the plan, in order.
-    """
-
-    recipe: Any
-    records: Records
-    runs: Sequence[Run]
-    weights: Store
-    keys: Sequence[str]
-    device: str = "cpu"
+class Networks(Protocol):
+    """Where all networks of a run are."""
 
     def of(self, models: np.ndarray) -> TeachableReferences:
-        """Some of them, in memory."""
-        from locard.train.neural.networks import ReferenceNetworks
-
-        kept = [self.weights.tensors(f"{self.keys[m]}.final") for m in models]
-        runs = [self.runs[m] for m in models]
-        return ReferenceNetworks.from_weights(self.recipe, self.records, runs, kept, device=self.device)
+        """Some of them, by their numbers in the plan, in memory."""
+        ...
 
 
 def indirect_part(
