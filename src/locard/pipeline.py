@@ -27,7 +27,7 @@ from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
 from locard.plan.given import from_mask
-from locard.prepare import Prepared, describe, prepare, prepare_records
+from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
 from locard.run.backend import LocalBackend
 from locard.run.choose_backend import choose_backend, grouping_of, local_workers
@@ -55,7 +55,8 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             with seconds("training"):
                 finished, jobs = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
-                case = _case(finished, _to_test(finished, folder, jobs, watch))
+                finished, tested = _to_test(finished, folder, jobs, watch)
+                case = _case(finished, tested)
                 result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
@@ -93,20 +94,28 @@ def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited
     return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
 
 
-def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> Tested | None:
-    """The records that are attacked one by one, where an attack makes claims."""
+def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
+    """The records that are attacked one by one, where an attack makes claims.
+
+    A screen may find only now that these answers do not tell records apart. Everything else is still worth having, so
+    this is listed among what was not run.
+    """
     screening = prepared.screening
     if screening is None:
-        return None
+        return prepared, None
     watch.progress("screening records", 0, 1)
     keys = [jobs[m].key for m in screening.models]
     floor, workers = prepared.recipe.probability_floor, prepared.settings.compute.workers
     answered = Answered(
         prepared.records, prepared.plan, prepared.split, prepared.asked, floor, folder.store, keys, workers
     )
-    chosen = select_to_test(screening, answered, prepared.seed)
+    try:
+        tested = select_to_test(screening, answered, prepared.seed)
+    except DataError as wrong:
+        watch.warn(f"No claims about single records: {wrong}")
+        return without_claims(prepared, str(wrong)), None
     watch.progress("screening records", 1, 1)
-    return chosen
+    return prepared, tested
 
 
 def _case(prepared: Prepared, tested: Tested | None) -> Case:

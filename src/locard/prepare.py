@@ -218,9 +218,8 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
     Raises:
         SettingsError, NotEnoughReferences, AccessDenied: the screen that was asked for cannot be had.
     """
-    claiming = [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
     settings = prepared.settings
-    if not (claiming or wanted):
+    if not (_claiming(prepared) or wanted):
         return replace(prepared, screening=None)
     section = settings.screen or ScreenSettings()
     try:
@@ -235,10 +234,19 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
     except LocardError as wrong:
         if settings.screen is not None:
             raise
-        said = NotRun(name=f"claims of {', '.join(claiming)}", reason=str(wrong))
-        chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, said))
-        return replace(prepared, chosen=chosen, screening=None)
+        return without_claims(prepared, str(wrong))
     return replace(prepared, screening=made, reference_pool=made.pool)
+
+
+def without_claims(prepared: Prepared, reason: str) -> Prepared:
+    """The case with no screening, and the reason among what was not run."""
+    said = NotRun(name=f"claims of {', '.join(_claiming(prepared))}", reason=reason)
+    chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, said))
+    return replace(prepared, chosen=chosen, screening=None)
+
+
+def _claiming(prepared: Prepared) -> list[str]:
+    return [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

@@ -252,6 +252,14 @@ class SidePart(Part):
     losses: list[float] = Field(description="of the record's label under each target, nats")
 
 
+class DifferencePart(Part):
+    """One column in which a record and a neighbour differ."""
+
+    column: str
+    value: str
+    other: str
+
+
 class NeighbourPart(Part):
     """A reference record near a selected one, by what the screen compared."""
 
@@ -259,7 +267,7 @@ class NeighbourPart(Part):
     label: Any
     distance: float
     picture: str | None = None
-    differs: list[dict[str, Any]] = []
+    differs: list[DifferencePart] = []
 
 
 class CardPart(Part):

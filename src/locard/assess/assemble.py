@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from locard.assess.groups import group_parts
 from locard.assess.parts import Assessor, Case, Part, Run, Task, tasks_of
 from locard.assess.policy import settle
 from locard.assess.scoring import Audited
-from locard.assess.selected import OnSelected
+from locard.assess.selected import OnSelected, compared_at, pairs_of
 from locard.assess.table import records_table
 from locard.assess.verdict import next_steps, unresolved, verdict
+from locard.attacks.protocol import Claiming
 from locard.result import AttackPart, AuditResult, ComparisonPart, NotRun, Number, Result
 from locard.settings import Settings
 from locard.stats import Comparison, adjusted_together, compare_all
@@ -61,7 +63,7 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
         target=target,
         attacks=parts,
         groups=group_parts(scored[0], audited, exposure, settings.measure),
-        comparisons=_comparisons(scored, audited, settings),
+        comparisons=_comparisons(scored, audited, settings, _recalls(selected, audited, case)),
         controls=[done[Task(part)] for part in controls if Task(part) in done],
         exposed=exposure.part,
         cards=next((found.cards for found in selected.values() if found.cards), []),
@@ -105,8 +107,35 @@ def _attacks(done: dict[Task, Any], case: Case) -> tuple[list[Scored], list[Atta
     return scored, parts
 
 
-def _comparisons(scored: list[Scored], audited: Audited, settings: Settings) -> list[ComparisonPart]:
-    """Every attack against the headline on the same targets, AUC and TPR at the first FPR; p pays for all of them."""
+@dataclass(frozen=True, eq=False)
+class _Recalls:
+    """Share of the selected members that attacks claim, on each target, all at one calibrated cut-off."""
+
+    statistic: str
+    values: dict[str, np.ndarray]
+    factors: dict[str, float]
+    pair: np.ndarray
+
+
+def _recalls(selected: dict[str, OnSelected], audited: Audited, case: Case) -> _Recalls | None:
+    """Of the attacks on the selected records, where there is anything to compare."""
+    usable = {label: found for label, found in selected.items() if found.recall is not None}
+    if case.tested is None or len(usable) < 2:
+        return None
+    level = compared_at(audited, case.tested)
+    values = {label: found.recall for label, found in usable.items() if found.recall is not None}
+    pair = pairs_of(audited, case.tested)
+    factors = {label: found.factor for label, found in usable.items()}
+    return _Recalls(f"recall on selected records at p {level:g}", values, factors, pair)
+
+
+def _comparisons(
+    scored: list[Scored], audited: Audited, settings: Settings, recalls: _Recalls | None
+) -> list[ComparisonPart]:
+    """Every attack against the headline on the same targets, AUC and TPR at the first FPR; p pays for all of them.
+
+    On selected records, every attack against the first that makes claims about single ones.
+    """
     if len(scored) < 2 or audited.plan.pairs < 4:
         return []
     names = {s.label: s for s in scored}
@@ -122,6 +151,12 @@ def _comparisons(scored: list[Scored], audited: Audited, settings: Settings) -> 
             confidence=settings.measure.confidence,
         )
         compared += [(statistic, c) for c in found]
+    if recalls is not None and len(np.unique(recalls.pair)) >= 4:
+        first = next((s.label for s in scored if isinstance(s.attack, Claiming) and s.label in recalls.values), None)
+        if first is not None:
+            confidence = settings.measure.confidence
+            found = compare_all(recalls.values, recalls.pair, recalls.factors, headline=first, confidence=confidence)
+            compared += [(recalls.statistic, c) for c in found]
     return [
         ComparisonPart(
             first=c.first,

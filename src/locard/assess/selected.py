@@ -59,7 +59,7 @@ def claims_on_selected(
     p-values, and on the population where that is screened alike.
     """
     half = audited.with_references(tested.screening.testing)
-    member, pair = audited.plan.member[tested.targets], _pairs(audited, tested)
+    member, pair = audited.plan.member[tested.targets], pairs_of(audited, tested)
     # targets of their own share no model with each other's references
     factor = 1.0 if audited.plan.design == "out_only" else attack.variance_factor
     ids = audited.records.ids
@@ -92,7 +92,8 @@ def _claims(attack: Claiming, audited: Audited, tested: Tested, *, owner: bool) 
     )
 
 
-def _pairs(audited: Audited, tested: Tested) -> np.ndarray:
+def pairs_of(audited: Audited, tested: Tested) -> np.ndarray:
+    """``int64[targets]``: the pair of each target that may be tested."""
     plan = audited.plan
     pairs: np.ndarray = plan.pair[np.searchsorted(plan.targets, tested.targets)]
     return pairs

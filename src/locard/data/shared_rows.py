@@ -36,10 +36,10 @@ def rows_in_both(records: Records, pool: Records) -> Int64[np.ndarray, "found tw
         )
     kind = _coarser(records.features.dtype, pool.features.dtype)
     known: dict[bytes, list[int]] = {}
-    for place, digest in enumerate(_fingerprints(pool.features, kind)):
+    for place, digest in enumerate(row_fingerprints(pool.features, kind)):
         known.setdefault(digest, []).append(place)
     found = []
-    for place, digest in enumerate(_fingerprints(records.features, kind)):
+    for place, digest in enumerate(row_fingerprints(records.features, kind)):
         same = (at for at in known.get(digest, ()) if bool(pool.labels[at] == records.labels[place]))
         first = next(same, None)
         if first is not None:
@@ -52,7 +52,8 @@ def _coarser(a: np.dtype[np.generic], b: np.dtype[np.generic]) -> np.dtype[np.ge
     return min(floats, key=lambda k: k.itemsize) if floats else np.result_type(a, b)
 
 
-def _fingerprints(features: np.ndarray, kind: np.dtype[np.generic]) -> Iterator[bytes]:
+def row_fingerprints(features: np.ndarray, kind: np.dtype[np.generic]) -> Iterator[bytes]:
+    """16 bytes a row, the same for rows equal as numbers of type ``kind``: missing equals missing, 0 equals -0."""
     for start in range(0, len(features), _BLOCK):
         rows = features[start : start + _BLOCK].reshape(len(features[start : start + _BLOCK]), -1).astype(kind)
         if kind.kind == "f":

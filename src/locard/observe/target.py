@@ -7,29 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from locard.errors import AccessDenied, QueryBudgetSpent
+from locard.errors import AccessDenied
+from locard.observe.meter import Meter
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
 from locard.observe.signals import Signal
 from locard.types import Access
 
 Predict = Callable[[np.ndarray], np.ndarray]
-
-
-class _Meter:
-    """The queries of one audited model, shared by every form in which it is handed on."""
-
-    def __init__(self, budget: int | None) -> None:
-        self.budget = budget
-        self.spent = 0
-        self.asked = False
-
-    def spend(self, count: int) -> None:
-        if self.budget is not None and self.spent + count > self.budget:
-            raise QueryBudgetSpent(
-                f"{count} more queries are needed, but only {self.budget - self.spent} of {self.budget} are left. "
-                f"Raise the budget or audit fewer records."
-            )
-        self.spent += count
 
 
 class Target:
@@ -65,7 +49,7 @@ class Target:
         self._model = model
         self.access = access
         self._predict = predict
-        self._meter = _Meter(budget)
+        self._meter = Meter(budget)
 
     @classmethod
     def from_arrays(

@@ -15,6 +15,7 @@ from locard.report import attack_tables, figures, record_table, wording
 from locard.report.model_card import model_card
 from locard.report.numbers import percent, precise, shown, thousands
 from locard.report.redact import redact as without_names
+from locard.report.selected import selected_section
 from locard.report.svg import visible
 from locard.report.tables import histogram_table, roc_table
 from locard.result import AuditResult, GroupPart, Result
@@ -33,6 +34,7 @@ SECTIONS = (
     ("scores-section", "Scores"),
     ("groups-section", "Classes and groups"),
     ("records-section", "Exposed records"),
+    ("selected-section", "Selected records, one by one"),
     ("unresolved", "What these data could not tell"),
     ("controls-section", "Controls and conditions"),
     ("released-section", "The released model"),
@@ -54,11 +56,20 @@ def write_report(result: AuditResult, path: str | Path, *, redact: bool = False)
         SettingsError: ``path`` is a folder, or its folder does not exist.
         RunStopped: the file cannot be written.
     """
-    path = Path(path)
+    return write_page(Path(path), report_html(result, redact=redact))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page.
+
+    Raises:
+        SettingsError: ``path`` is a folder, or its folder does not exist.
+        RunStopped: the file cannot be written.
+    """
     if path.is_dir() or not path.parent.is_dir():
         found = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise SettingsError(f"report: a file in an existing folder is needed, found {found} ({path}). Name a file.")
-    write_file(path, report_html(result, redact=redact).encode("utf-8", "backslashreplace"))
+    write_file(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -66,30 +77,32 @@ def report_html(result: AuditResult, *, redact: bool = False) -> str:
     """The page as text: the same result gives the same text, to the byte."""
     if redact:
         result = without_names(result)
-    script, style = _asset("report.js"), _asset("report.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render("report.html.jinja", redacted=redact, **_context(result, redacted=redact))
+
+
+def render(name: str, **context: Any) -> str:
+    """A page from its template: style and script stand in it, and nothing else runs or loads."""
     from markupsafe import Markup
 
-    page = _template().render(
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=digest,
-        redacted=redact,
-        **_context(result, redacted=redact),
-    )
+    script, style = asset("report.js"), asset("report.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = template(name).render(script=Markup(script), style=Markup(style), script_hash=digest, **context)
     return page.lstrip()
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file that stands beside this one."""
     return resources.files("locard.report").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def template(name: str) -> Template:
+    """A page's template, with the filters that all pages use."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -97,7 +110,7 @@ def _template() -> Template:
         finalize=lambda v: visible(v) if type(v) is str else v,  # Markup, a subclass, is this package's own
     )
     environment.filters |= {"thousands": thousands, "percent": percent, "shown": shown, "precise": precise}
-    return environment.from_string(_asset("report.html.jinja"))
+    return environment.get_template(name)
 
 
 def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
@@ -107,6 +120,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
     r = result.summary
     others = [a for a in r.attacks if not a.headline]
     curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.attacks)) for i, a in enumerate(r.attacks)]
+    selected = selected_section(r)
+    absent = [name for name, there in (("released-section", r.released), ("selected-section", selected)) if not there]
     return {
         "r": r,
         "words": wording,
@@ -121,7 +136,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
             "strength": Markup(_strength(r)),
             "scores": Markup(figures.histogram_figure(r.headline)),
         },
-        "sections": [s for s in SECTIONS if s[0] != "released-section" or r.released],
+        "sections": [s for s in SECTIONS if s[0] not in absent],
+        "selected": selected,
         "headline_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if a.headline],
         "other_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if not a.headline],
         "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.attacks)],
