@@ -30,8 +30,7 @@ from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
 from locard.run.backend import LocalBackend
-from locard.run.choose_backend import choose_backend, local_workers
-from locard.run.chunks import Grouping
+from locard.run.choose_backend import choose_backend, grouping_of, local_workers
 from locard.run.folder import RunFolder, Stages
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
@@ -72,7 +71,7 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
-    grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
+    grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
     left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
     if not left:

@@ -56,11 +56,20 @@ def write_report(result: AuditResult, path: str | Path, *, redact: bool = False)
         SettingsError: ``path`` is a folder, or its folder does not exist.
         RunStopped: the file cannot be written.
     """
-    path = Path(path)
+    return write_page(Path(path), report_html(result, redact=redact))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page.
+
+    Raises:
+        SettingsError: ``path`` is a folder, or its folder does not exist.
+        RunStopped: the file cannot be written.
+    """
     if path.is_dir() or not path.parent.is_dir():
         found = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise SettingsError(f"report: a file in an existing folder is needed, found {found} ({path}). Name a file.")
-    write_file(path, report_html(result, redact=redact).encode("utf-8", "backslashreplace"))
+    write_file(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -68,30 +77,32 @@ def report_html(result: AuditResult, *, redact: bool = False) -> str:
     """The page as text: the same result gives the same text, to the byte."""
     if redact:
         result = without_names(result)
-    script, style = _asset("report.js"), _asset("report.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render("report.html.jinja", redacted=redact, **_context(result, redacted=redact))
+
+
+def render(name: str, **context: Any) -> str:
+    """A page from its template: style and script stand in it, and nothing else runs or loads."""
     from markupsafe import Markup
 
-    page = _template().render(
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=digest,
-        redacted=redact,
-        **_context(result, redacted=redact),
-    )
+    script, style = asset("report.js"), asset("report.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = template(name).render(script=Markup(script), style=Markup(style), script_hash=digest, **context)
     return page.lstrip()
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file that stands beside this one."""
     return resources.files("locard.report").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def template(name: str) -> Template:
+    """A page's template, with the filters that all pages use."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -99,7 +110,7 @@ def _template() -> Template:
         finalize=lambda v: visible(v) if type(v) is str else v,  # Markup, a subclass, is this package's own
     )
     environment.filters |= {"thousands": thousands, "percent": percent, "shown": shown, "precise": precise}
-    return environment.from_string(_asset("report.html.jinja"))
+    return environment.get_template(name)
 
 
 def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:

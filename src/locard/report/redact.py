@@ -20,7 +20,7 @@ _PATH = re.compile(
     r"|pt|pth|ckpt|h5|keras|ubj|cbm|bin)\b"
 )
 _LOCATED = {"source", "model", "members", "path", "folder", "out", "file", "observations", "member", "labels", "ids"}
-_LOCATED |= {"checkpoints", "loader"}
+_LOCATED |= {"checkpoints", "loader", "candidates"}
 
 
 @dataclass(frozen=True)

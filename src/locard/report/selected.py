@@ -104,8 +104,14 @@ def loss_figure(card: CardPart, name: str) -> str:
         ("targets not trained on it", card.not_held.losses, "tick-mark outside"),
         ("targets trained on it", card.held.losses, "tick-mark inside"),
     ]
+    return strip(rows, name, f"Losses of record {card.id}")
+
+
+def strip(rows: Sequence[tuple[str, Sequence[float], str]], name: str, title: str) -> str:
+    """Losses on a logarithmic axis, one line a model, in rows: (words, losses in nats, style)."""
     values = [max(v, LEAST_LOSS) for _, losses, _ in rows for v in losses]
-    d = Drawing(680, 118)
+    foot = 6 + 28 * len(rows)
+    d = Drawing(680, foot + 28)
     if not values:
         d.text(340, 60, "There are no losses to draw.", "label", anchor="middle")
         return d.svg(name, "Losses", "There are no losses.")
@@ -113,22 +119,16 @@ def loss_figure(card: CardPart, name: str) -> str:
     high = 10.0 ** math.ceil(math.log10(max(values)) + 1e-9)
     x = Axis(low, high if high > low else 10 * low, 176, 660, log=True)
     for tick in x.ticks:
-        d.line(x(tick), 6, x(tick), 90, "grid")
-        d.text(x(tick), 104, f"{tick:g}", "tick", anchor="middle")
+        d.line(x(tick), 6, x(tick), foot, "grid")
+        d.text(x(tick), foot + 14, f"{tick:g}", "tick", anchor="middle")
     for place, (words, losses, style) in enumerate(rows):
         y = 8 + 28 * place
         d.text(166, y + 17, words, "label", anchor="end")
         for v in losses:
             d.line(x(max(v, LEAST_LOSS)), y, x(max(v, LEAST_LOSS)), y + 22, style)
-    middle = [sorted(losses)[len(losses) // 2] if losses else math.nan for _, losses, _ in rows]
-    return d.svg(
-        name,
-        f"Losses of record {card.id}",
-        f"One line a model, its loss of the record's label in nats on a logarithmic axis. Medians: "
-        f"{middle[0]:.3g} under references without it, {middle[1]:.3g} under targets not trained on it, "
-        f"{middle[2]:.3g} under targets trained on it.",
-        style="figure strip",
-    )
+    medians = "; ".join(f"{words}: {sorted(v)[len(v) // 2]:.3g}" for words, v, _ in rows if v)
+    described = f"One line a model, its loss of the label in nats on a logarithmic axis. Medians: {medians}."
+    return d.svg(name, title, described, style="figure strip")
 
 
 def claims_words(r: Result) -> list[str]:
