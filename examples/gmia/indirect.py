@@ -185,12 +185,15 @@ def main() -> None:
     parser.add_argument("--screen", default="reference_loss")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--paper", action="store_true", help="queries as in the paper")
+    parser.add_argument(
+        "--apart", type=float, default=1.0, help="no query is nearer than this x the nearest reference record"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     seed, setup = Seed(asked.seed), protocol(asked.data, asked.epochs)
     paper = {"generation": "uniform", "first": "clusters", "against": "original"} if asked.paper else {}
-    method = GMIAIndirect(**paper)
+    method = GMIAIndirect(apart=asked.apart, **paper)
     world = models_of(load(asked.data), setup, asked.references, asked.pairs, seed)
     right = world["targets"].logits(world["records"].features).argmax(axis=-1) == world["records"].y
     inside, outside = (float(right[m].mean()) for m in (world["member"], ~world["member"]))
