@@ -4,7 +4,7 @@ what the screen may look at."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -181,20 +181,15 @@ class Answered:
             workers=self.workers,
         )
 
-    def of_population(self, screening: Screening) -> Evidence | None:
-        """The same for the population; None where it cannot be screened as the candidates are.
+    def of_population(self, screening: Screening, seen: Evidence) -> Evidence | None:
+        """The same for the population; None where it cannot be screened as the candidates, in ``seen``, are.
 
         - where references hold candidates, a candidate is screened by those that do not, and they are fewer
         - losses over training are kept of the audited records alone
         """
         if screening.pool is None or screening.screen.reads == "loss traces" or not len(self.split.population):
             return None
-        return Evidence(
-            candidates=self._observed(screening, "population", self.split.population),
-            pool=self._observed(screening, "population", screening.pool),
-            training_size=float(np.mean([len(self.plan.train_index[t]) for t in self.plan.targets])),
-            workers=self.workers,
-        )
+        return replace(seen, candidates=self._observed(screening, "population", self.split.population))
 
     def _observed(self, screening: Screening, name: str, wanted: np.ndarray) -> Observed:
         """What the screening references said about the records at ``wanted``, which are among those stored."""
@@ -234,8 +229,8 @@ def screen_records(screening: Screening, answered: Answered, seed: Seed) -> tupl
 
 def select_to_test(screening: Screening, answered: Answered, seed: Seed) -> Tested:
     """The records to attack one by one, and the population records that the same screen selects."""
-    screened, _ = screen_records(screening, answered, seed)
-    others, alike = answered.of_population(screening), None
+    screened, seen = screen_records(screening, answered, seed)
+    others, alike = answered.of_population(screening, seen), None
     if others is not None:
         valued = screening.screen.value(others, rng=seed.child("screen", "population").generator())
         alike = screened.would_select(valued.value, others.candidates.records.ids)
