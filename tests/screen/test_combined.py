@@ -67,14 +67,27 @@ def test_the_weights_are_the_mean_of_the_rules_within_one_standard_error_of_the_
         if behind.mean() <= behind.std(ddof=1) / np.sqrt(12):
             near.append(rules[r])
     assert 1 < len(near) < 15
-    np.testing.assert_allclose(best_mixture(rules, recall), np.mean(near, axis=0))
+    recall[:, :, 14] = 0.0  # mean loss alone, clearly worse
+    kept = [r for r in near if r[0] < 1]
+    np.testing.assert_allclose(best_mixture(rules, recall), np.mean(kept, axis=0))
 
 
-def test_a_clear_winner_stands_alone_and_without_claims_all_count_alike():
+def test_a_clear_winner_stands_alone():
     rules, clear = mixtures(3), np.zeros((2, 10, 15))
     clear[:, :, 4] = 0.5
     np.testing.assert_array_equal(best_mixture(rules, clear), rules[4])
-    np.testing.assert_allclose(best_mixture(rules, np.zeros((2, 10, 15))), 1 / 3)
+
+
+def test_half_stays_with_mean_loss_where_it_is_not_clearly_worse():
+    """Without any claim all rules are alike: half of their mean, a third each, and half of mean loss."""
+    rules = mixtures(3)
+    np.testing.assert_allclose(best_mixture(rules, np.zeros((2, 10, 15))), [2 / 3, 1 / 6, 1 / 6])
+    recall = np.zeros((2, 10, 15))
+    recall[:, :, 4] = 0.5
+    recall[:, :, 14] = 0.5 - 0.1 * (np.arange(10) % 2)  # 3 standard errors behind
+    np.testing.assert_array_equal(best_mixture(rules, recall), rules[4])
+    recall[:, :, 14] = 0.5 + np.array([0.1, -0.12] * 5)  # hardly behind: both are near
+    np.testing.assert_allclose(best_mixture(rules, recall), ((rules[4] + rules[14]) / 2 + rules[14]) / 2)
 
 
 @pytest.mark.parametrize("shape", [{"records": 80}, {"records": 60, "pool": 120}])

@@ -37,7 +37,8 @@ class Combined:
     weights are those that would have led to the most true claims at a false-positive rate of 1 % on the reference
     records, whose membership in each reference is known: half of the references choose records, each of the others
     plays the target (``rehearsal``). All weights in quarters are tried; the mean of those within one standard error of
-    the best is used, since the best of many owes something to luck.
+    the best is used, since the best of many owes something to luck; half of the weight stays with mean loss unless that
+    alone is clearly worse.
 
     Where the candidates are in references themselves, they are the reference records, and a fourth part joins: the
     effect measured on the record itself, the mean scaled logit of references that hold it minus that of the others, in
@@ -143,15 +144,19 @@ def best_mixture(
 ) -> Float64[np.ndarray, "parts"]:
     """The mean of the rules that are at most one standard error (of the paired difference) behind the best.
 
-    The mean of all where no rule leads to any claim.
+    Where the first part alone, mean loss, is not two standard errors behind, half of the weight stays with it: players
+    are few, and it is the safest of the single rules.
     """
     best_of_share = recall.mean(axis=1).max(axis=1)
     relative = (recall / np.where(best_of_share > 0, best_of_share, 1.0)[:, None, None]).mean(axis=0)
     mean = relative.mean(axis=0)
     behind = relative[:, [int(mean.argmax())]] - relative
     error = behind.std(axis=0, ddof=1) / np.sqrt(len(behind))
-    out: np.ndarray = rules[behind.mean(axis=0) <= error].mean(axis=0)
-    return out
+    near: np.ndarray = rules[behind.mean(axis=0) <= error].mean(axis=0)
+    plain = int(np.flatnonzero(rules[:, 0] == 1.0)[0])
+    if behind[:, plain].mean() <= 2 * error[plain]:
+        near = (near + rules[plain]) / 2
+    return near
 
 
 def measured_effect(seen: Observed) -> Float64[np.ndarray, "records"]:
