@@ -143,7 +143,7 @@ def test_a_wrong_guess_is_noticed(base):
         ({"attacked": {"access": "labels"}}, SettingsError, "attacked.access: class probabilities are needed by gmia"),
         ({"attacked": {"candidates": "nobody.txt"}}, SettingsError, "nobody.txt cannot be read"),
         ({"attacked": {"model": "theirs:nothing"}}, SettingsError, "attacked.model"),
-        ({"references": {"models": 2}}, NotEnoughReferences, "gmia needs 2 reference models .* among those"),
+        ({"references": {"models": 2}}, NotEnoughReferences, r"gmia.* needs 2 reference models .* among those"),
     ],
 )
 def test_what_cannot_be_is_said_before_training(base, sections, error, said):
@@ -173,3 +173,58 @@ def test_the_command_line(base, cli):
     assert "Check      target and references answer alike: as expected" in said
     _, told, _ = cli("attack", str(base / "attack.toml"), "--out", str(base / "run"), "--json")
     assert json.loads(told)["kind"] == "attack"
+
+
+NETWORK = """
+import numpy as np
+import torch
+from locard.data.records import Records
+from locard.train.neural.recipe import TorchRecipe
+
+
+def network():
+    data = np.load({data!r})
+    records = Records(ids=np.arange(480), features=data["features"], labels=data["labels"])
+    recipe = TorchRecipe(module="mlp", params={{"hidden": [16]}}, epochs=60, learning_rate=0.3, batch_size=10)
+    predict = recipe.fit(records, np.arange(60), 0)
+
+    class Model:
+        def predict_proba(self, x):
+            return torch.softmax(torch.from_numpy(predict(x)[:, 0]).double(), dim=-1).numpy()
+
+    return Model()
+"""
+LENGTH = {"epochs": 60, "learning_rate": 0.3, "batch_size": 10}
+TORCH = {"recipe": "torch", "module": "mlp", "params": {"hidden": [16]}} | LENGTH
+
+
+def test_an_indirect_attack_beside_the_direct_one(base):
+    """Its own target is never asked about a candidate; its budget is what the direct attack has left."""
+    (base / "net.py").write_text(NETWORK.format(data=str(base / "data.npz")))
+    tree = {k: v for k, v in TREE.items() if k != "target"} | {"target": TORCH}
+    small = {"name": "gmia_indirect", "records": 2, "queries": 60, "clusters": 4, "optimise": 3}
+    tree |= {
+        "attack": [{"name": "gmia", "fdr": 0.2}, small],
+        "references": {"plan": "out_only", "models": 12, "size": 60},
+        "attacked": {"model": "net:network", "candidates": "candidates.txt", "check": 0},
+    }
+    result = attack_settings(make_settings(tree), base=base, out=base / "run")
+    direct, other = result.summary.attacks
+    assert (direct.how, other.how) == ("direct", "indirect")
+    assert other.tested == 2
+    assert other.queries == result.summary.target.indirectly > 0
+    assert result.summary.target.queries == direct.queries + other.queries + result.summary.target.about_calibration
+    rows = result.claims[result.claims["attack"] == other.name]
+    assert (rows["how"] == "indirect").sum() == 2
+    assert rows.loc[rows["how"] == "indirect", "p_rank"].between(1 / 7, 1).all()
+    spent = result.summary.target.queries - other.queries
+    tree["attacked"] = tree["attacked"] | {"budget": spent + 1}
+    poor = attack_settings(make_settings(tree), base=base, out=base / "run").summary
+    assert [n.name for n in poor.not_run] == [other.name]
+    assert "none was asked" in poor.not_run[0].reason
+    assert [a.how for a in poor.attacks] == ["direct"]
+
+
+def test_indirect_attacks_need_networks(base):
+    with pytest.raises(SettingsError, match=r"gmia_indirect needs networks, .* found target.recipe = 'sklearn'"):
+        prepare_attack(settings(attack=[{"name": "gmia_indirect"}]), base)

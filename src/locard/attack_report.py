@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from locard import __version__
+from locard.assess.choose import registered_name
 from locard.assess.looks import describe_selected, plain
 from locard.assess.screening import Tested
 from locard.attack_result import (
@@ -21,9 +22,11 @@ from locard.attack_result import (
 )
 from locard.attacks import paper_of
 from locard.attacks.gmia import GMIA
+from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.observe.asking import AskableTarget
 from locard.prepare import Prepared
 from locard.prepare_attack import AttackCase
+from locard.result import NotRun
 from locard.types import Claims
 
 CARDS = 50  # tested candidates that have a card
@@ -38,14 +41,38 @@ class ChosenToAsk:
     checks: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """One attack's claims.
+
+    Attributes:
+        name: of the attack, with its settings.
+        attack: what made them.
+        places: of its candidates among all candidates.
+        claims: one row for each of these.
+        how: "direct", or "indirect": the candidate itself was not asked.
+        queries: ``int64[places]``, asked about each.
+        log: sha256 of all rows that the target was asked by it, where it has a log of its own.
+    """
+
+    name: str
+    attack: GMIA | GMIAIndirect
+    places: np.ndarray
+    claims: Claims
+    how: str
+    queries: np.ndarray
+    log: str | None = None
+
+
 def attack_result(
     case: AttackCase,
     tested: Tested,
     chosen: ChosenToAsk,
     target: AskableTarget,
-    claims: dict[str, Claims],
+    made: list[Made],
     checks: list[Any],
     losses: tuple[np.ndarray, np.ndarray],
+    not_run: list[NotRun],
 ) -> AttackResult:
     """The tree and the table.
 
@@ -54,10 +81,11 @@ def attack_result(
         tested: what the screen selected.
         chosen: whom the target was asked about.
         target: what it was asked.
-        claims: by attack, of the candidates that were asked about.
+        made: the claims of each attack, direct ones first.
         checks: whether guesses fit.
         losses: of these candidates, nats: under the target ``float64[candidates]``, and under the testing references
             ``float64[models, candidates]``.
+        not_run: attacks that the budget did not allow.
     """
     prepared, settings, screening = case.prepared, case.prepared.settings, tested.screening
     selection = SelectionPart(
@@ -68,7 +96,9 @@ def attack_result(
         tested=len(chosen.candidates),
         calibration=len(chosen.calibration),
     )
-    parts = [_claims_part(name, case.attacks[name], c) for name, c in claims.items()]
+    parts = [_claims_part(one) for one in made]
+    direct = [one for one in made if one.how == "direct"]
+    others = sum(int(one.queries.sum()) for one in made if one.how != "direct")
     summary = AttackTree(
         locard_version=__version__,
         name=settings.name,
@@ -78,10 +108,11 @@ def attack_result(
             model=case.model.name,
             access=case.attacked.access,
             budget=case.attacked.budget,
-            queries=target.queries,
+            queries=target.queries + others,
             about_candidates=len(chosen.candidates),
             about_calibration=len(chosen.calibration),
             for_checks=len(chosen.checks),
+            indirectly=others,
             log=target.log.digest,
         ),
         known=KnownPart(
@@ -98,21 +129,25 @@ def attack_result(
         selection=selection,
         attacks=parts,
         checks=checks,
-        cards=_cards(case, tested, chosen, next(iter(claims.values())), losses),
-        not_run=[],
+        cards=_cards(case, tested, chosen, direct[0].claims, losses) if direct else [],
+        not_run=not_run,
         unresolved=_unresolved(parts[0], selection, checks),
         settings=settings.without_compute(),
     )
-    return AttackResult(summary, _table(prepared, chosen, claims))
+    return AttackResult(summary, _table(prepared, made))
 
 
-def _claims_part(name: str, attack: GMIA, claims: Claims) -> AttackClaims:
+def _claims_part(made: Made) -> AttackClaims:
+    claims = made.claims
     p = claims.p_cal if claims.calibration else claims.p_rank
     return AttackClaims(
-        name=name,
-        settings=vars(attack),
-        source=paper_of(name),
-        fdr=attack.fdr,
+        name=made.name,
+        how=made.how,
+        settings=vars(made.attack),
+        source=paper_of(registered_name(made.attack)),
+        fdr=made.attack.fdr,
+        queries=int(made.queries.sum()),
+        log=made.log,
         tested=int(claims.tested.sum()),
         claimed=int(claims.claimed.sum()),
         smallest=float(np.nanmin(p)) if claims.tested.any() else None,
@@ -190,25 +225,23 @@ def _cards(
     ]
 
 
-def _table(prepared: Prepared, chosen: ChosenToAsk, claims: dict[str, Claims]) -> Any:
+def _table(prepared: Prepared, made: list[Made]) -> Any:
     """``claims.csv``: one row a candidate and attack, in the order of the data."""
     import pandas as pd
 
     audited = prepared.split.audited
     frames = []
-    for name, made in claims.items():
+    for one in made:
+        claims, count = one.claims, len(audited)
+        p = claims.p_cal if claims.calibration else claims.p_rank
+        decision, how = np.full(count, "not tested", dtype=object), np.full(count, "", dtype=object)
+        decision[one.places], how[one.places] = np.where(claims.claimed, "member", "abstained"), one.how
         columns: dict[str, Any] = {"id": prepared.records.ids[audited], "label": prepared.records.labels[audited]}
-        p = made.p_cal if made.calibration else made.p_rank
-        decision = np.full(len(audited), "not tested", dtype=object)
-        decision[chosen.candidates] = np.where(made.claimed, "member", "abstained")
-        columns |= {"attack": name, "decision": decision}
-        for column, values in (("p", p), ("p_adjusted", made.p_adjusted), ("p_rank", made.p_rank)):
-            columns[column] = _spread(values, chosen.candidates, len(audited))
-        columns["p_tail"] = _spread(made.p_tail, chosen.candidates, len(audited))
-        how = np.full(len(audited), "", dtype=object)
-        how[chosen.candidates] = "direct"
-        columns["how"] = how
-        columns["queries"] = _spread(np.ones(len(chosen.candidates)), chosen.candidates, len(audited), 0.0).astype(int)
+        columns |= {"attack": one.name, "decision": decision}
+        for column, values in (("p", p), ("p_adjusted", claims.p_adjusted), ("p_rank", claims.p_rank)):
+            columns[column] = _spread(values, one.places, count)
+        columns["p_tail"] = _spread(claims.p_tail, one.places, count)
+        columns |= {"how": how, "queries": _spread(one.queries, one.places, count, 0.0).astype(int)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 

@@ -26,6 +26,7 @@ class AskedPart(Part):
     about_candidates: int
     about_calibration: int
     for_checks: int = Field(description="population records asked to compare it with its references")
+    indirectly: int = Field(description="other rows, asked by indirect attacks; none of them is a candidate")
     log: str = Field(description="sha256 of all rows it was asked, in their order")
 
 
@@ -58,9 +59,12 @@ class AttackClaims(Part):
     """One attack's claims."""
 
     name: str
+    how: Literal["direct", "indirect"]
     settings: dict[str, Any]
     source: str
     fdr: float
+    queries: int
+    log: str | None = Field(description="of an indirect attack: sha256 of all rows that it asked")
     tested: int
     claimed: int
     smallest: float | None = Field(description="smallest p-value")

@@ -12,12 +12,13 @@ import numpy as np
 from locard.assess.controls import blind_baseline
 from locard.assess.mismatch import answers_alike
 from locard.assess.screening import Answered, Tested, select_to_test
-from locard.attack_report import ChosenToAsk, attack_result
+from locard.attack_report import ChosenToAsk, Made, attack_result
 from locard.attack_result import AttackResult
 from locard.attacks.gmia import GMIA
+from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.check import Problems
 from locard.data.split import Split
-from locard.errors import RunStopped, SettingsError
+from locard.errors import QueryBudgetSpent, RunStopped, SettingsError
 from locard.files import remove
 from locard.observe.asking import AskableTarget
 from locard.observe.observations import ArrayReader, Observations
@@ -27,12 +28,14 @@ from locard.observe.signals import LogProbability
 from locard.observe.target import Target
 from locard.prepare import Prepared, describe
 from locard.prepare_attack import AttackCase, prepare_attack
+from locard.result import NotRun
 from locard.run.choose_backend import choose_backend
 from locard.run.chunks import Grouping
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.settings import Settings
 from locard.settings_attacked import AttackedSettings
+from locard.train.asked import Run
 from locard.train.store import StoreReader
 from locard.types import Access, Claims
 
@@ -87,7 +90,7 @@ def _attack(case: AttackCase, folder: RunFolder, keys: list[str], watch: Watch) 
     tested = select_to_test(screening, answered, prepared.seed)
     watch.progress("screening candidates", 1, 1)
     target = AskableTarget.of_model(case.model, records, access=Access[attacked.access.upper()], budget=attacked.budget)
-    chosen = _affordable(tested, split, attacked)
+    chosen = _affordable(tested, split, attacked, direct=bool(case.attacks))
     testing = [keys[m] for m in screening.testing]
     seen = _Seen(prepared, folder, testing, floor)
     watch.progress("asking the target", 0, 1)
@@ -97,17 +100,70 @@ def _attack(case: AttackCase, folder: RunFolder, keys: list[str], watch: Watch) 
         checks=target.log_probabilities(records.select(split.population[chosen.checks]).features),
     )
     watch.progress("asking the target", 1, 1)
-    claims = {name: _claimed(attack, said, seen, chosen, case) for name, attack in case.attacks.items()}
+    made = [
+        Made(name, attack, chosen.candidates, _claimed(attack, said, seen, chosen, case), "direct", _each_once(chosen))
+        for name, attack in case.attacks.items()
+    ]
+    left, not_run = target.left, list[NotRun]()
+    for name, method in case.indirect.items():
+        watch.progress(f"{name}: other queries", 0, 1)
+        try:
+            made.append(_indirectly(name, method, case, tested, folder, keys, left))
+        except QueryBudgetSpent as spent:  # what the direct attack found stays
+            not_run.append(NotRun(name=name, reason=str(spent)))
+            continue
+        left = None if left is None else left - int(made[-1].queries.sum())
+        watch.progress(f"{name}: other queries", 1, 1)
+    if not made:
+        raise QueryBudgetSpent(not_run[0].reason)
     checks = _checks(said, seen, chosen, case)
     y = records.y[split.audited[chosen.candidates]]
     losses = (
         -said.candidates[np.arange(len(y)), y],
         -seen.candidates(chosen.candidates).signal(LogProbability())[..., 0],
     )
-    return attack_result(case, tested, chosen, target, claims, checks, losses)
+    return attack_result(case, tested, chosen, target, made, checks, losses, not_run)
 
 
-def _affordable(tested: Tested, split: Split, attacked: AttackedSettings) -> ChosenToAsk:
+def _each_once(chosen: ChosenToAsk) -> np.ndarray:
+    return np.ones(len(chosen.candidates), dtype=np.int64)
+
+
+def _indirectly(
+    name: str,
+    method: GMIAIndirect,
+    case: AttackCase,
+    tested: Tested,
+    folder: RunFolder,
+    keys: list[str],
+    budget: int | None,
+) -> Made:
+    """Claims about the first selected candidates, by a target of its own that is never asked about them."""
+    from locard.train.neural.stored import StoredNetworks
+
+    prepared = case.prepared
+    halves = tested.screening.halves
+    models = np.concatenate([halves.screening, halves.testing])
+    _, jobs = prepared.work(folder.store, folder.weights)
+    runs, device = [Run(job.index, job.seed) for job in jobs], prepared.settings.compute.device
+    networks = StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
+    places = np.sort(tested.screened.order[: min(method.records, int(tested.selected.sum()))])
+    records = prepared.records.select(prepared.split.audited[places])
+    access = Access[case.attacked.access.upper()]
+    target = AskableTarget.of_model(case.model, prepared.records, access=access, budget=budget)
+    found = method.claim(
+        target,
+        records,
+        networks.of(models),
+        rng=prepared.seed.child("indirect", name).generator(),
+        selected=np.ones(len(records), dtype=bool),
+        choosing=np.arange(len(halves.screening)),
+    )
+    queries = np.array([f.queries for f in found.found], dtype=np.int64)
+    return Made(name, method, places, found.claims, "indirect", queries, target.log.digest)
+
+
+def _affordable(tested: Tested, split: Split, attacked: AttackedSettings, *, direct: bool) -> ChosenToAsk:
     """As many of the selected candidates, first those that the screen puts first, as the budget allows.
 
     Calibration records are those that the same screen selects. With fewer candidates the bar is higher, and fewer of
@@ -119,6 +175,9 @@ def _affordable(tested: Tested, split: Split, attacked: AttackedSettings) -> Cho
     everyone = np.flatnonzero(population) if population is not None else np.zeros(0, dtype=np.int64)
     others = np.setdiff1d(np.arange(len(split.population)), everyone)
     budget = attacked.budget
+    if not direct:  # nobody is asked about
+        nobody = np.zeros(0, dtype=np.int64)
+        return ChosenToAsk(nobody, nobody, np.arange(len(split.population))[: min(attacked.check, budget or 10**9)])
     if budget is None or len(order) + len(everyone) <= budget:
         left = len(others) if budget is None else budget - len(order) - len(everyone)
         return ChosenToAsk(np.sort(order), everyone, others[: min(attacked.check, left)])

@@ -15,6 +15,7 @@ import numpy as np
 from locard.assess import parts
 from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
+from locard.assess.indirect import Networks
 from locard.assess.parts import Case, in_threads
 from locard.assess.released import Answers, ask, need_both_sides
 from locard.assess.scoring import Audited
@@ -36,6 +37,7 @@ from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
 from locard.stopped import only_finished
+from locard.train.asked import Run
 from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
@@ -56,7 +58,7 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
                 finished, jobs = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = _case(finished, tested)
+                case = _case(finished, tested, _networks(finished, folder, jobs))
                 result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
@@ -118,7 +120,18 @@ def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watc
     return prepared, tested
 
 
-def _case(prepared: Prepared, tested: Tested | None) -> Case:
+def _networks(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Networks | None:
+    """All networks of the run, where an attack trains on or asks new questions."""
+    if not prepared.indirect:
+        return None
+    from locard.train.neural.stored import StoredNetworks
+
+    runs, keys = [Run(job.index, job.seed) for job in jobs], [job.key for job in jobs]
+    device = prepared.settings.compute.device
+    return StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
+
+
+def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:
     released = None
     if prepared.released is not None:
         model, member = prepared.released
@@ -136,6 +149,8 @@ def _case(prepared: Prepared, tested: Tested | None) -> Case:
         caveats=(*getattr(prepared.recipe, "caveats", ()), *prepared.caveats),
         tested=tested,
         everyone=prepared.records,
+        indirect=prepared.indirect,
+        networks=networks,
     )
 
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from locard.assess.choose import Chosen, build_attacks
+from locard.assess.choose import Chosen, build_attacks, label
 from locard.assess.looks import plain
 from locard.attacks.gmia import GMIA
+from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.check import Problems
 from locard.data.membership import mask_of_ids, read_ids
 from locard.data.records import Records
 from locard.data.shared_rows import rows_in_both
 from locard.data.source import load_source
 from locard.data.split import Split, choose_pool
-from locard.errors import AccessDenied, DataError, NotEnoughReferences, SettingsError
+from locard.errors import DataError, NotEnoughReferences
 from locard.observe.models import Opening, ReleasedModel, load_model
 from locard.plan.designs import out_only
 from locard.prepare import Prepared, with_screening
@@ -39,6 +40,7 @@ class AttackCase:
     attacked: AttackedSettings
     model: ReleasedModel
     attacks: dict[str, GMIA]
+    indirect: dict[str, GMIAIndirect]
     dropped: int
 
 
@@ -64,7 +66,7 @@ def prepare_attack(settings: Settings, base: Path, problems: Problems | None = N
         recipe = recipe_of(settings.target, base, weights=weights, device=settings.compute.device)
         if len(getattr(recipe, "augment", ("identity",))) > 1:
             problems.add("target.augment: one form is needed for locard attack, which asks each record once.")
-    attacks: dict[str, GMIA] = {}
+    attacks: dict[str, GMIA | GMIAIndirect] = {}
     with problems.gather():
         attacks = _claiming(settings)
     if attacked is not None:
@@ -88,36 +90,47 @@ def prepare_attack(settings: Settings, base: Path, problems: Problems | None = N
     assert mask is not None
     assert model is not None
     split, pool, dropped = _divide(records, mask, settings, attacked)
-    prepared = _planned(settings, records, recipe, split, pool, base)
+    indirect = {name: a for name, a in attacks.items() if isinstance(a, GMIAIndirect)}
+    direct = {name: a for name, a in attacks.items() if isinstance(a, GMIA)}
+    prepared = replace(_planned(settings, records, recipe, split, pool, base), indirect=indirect)
     assert prepared.screening is not None
     testing = len(prepared.screening.testing)
-    for name, attack in attacks.items():
+    for name, attack in direct.items():
         missing = attack.needs.missing(inside=0, outside=testing, population=len(split.population))
         if missing is not None:
             raise NotEnoughReferences(
                 f"The attack {name} {missing} among those that do not screen. Raise references.models."
             )
-    return AttackCase(prepared, attacked, model, attacks, dropped)
+    return AttackCase(prepared, attacked, model, direct, indirect, dropped)
 
 
-def _claiming(settings: Settings) -> dict[str, GMIA]:
+def _claiming(settings: Settings) -> dict[str, GMIA | GMIAIndirect]:
     wanted = settings.attack if "attack" in settings.model_fields_set else USUAL
-    built = build_attacks(wanted)
-    others = [name for name, attack in built if not isinstance(attack, GMIA)]
+    built: list[tuple[str, Any]] = build_attacks(wanted)
+    problems = Problems()
+    others = [name for name, attack in built if not isinstance(attack, GMIA | GMIAIndirect)]
     if others:
-        raise SettingsError(
-            f"attack: attacks that claim (gmia) are needed for locard attack, found {', '.join(others)}. locard audit "
-            f"measures scores on models whose members are known."
+        problems.add(
+            f"attack: attacks that claim (gmia, gmia_indirect) are needed for locard attack, found "
+            f"{', '.join(others)}. locard audit measures scores on models whose members are known."
         )
-    claiming = {name: attack for name, attack in built if isinstance(attack, GMIA)}
+    claiming: dict[str, GMIA | GMIAIndirect] = {
+        label(name, attack): attack for name, attack in built if name not in others
+    }
+    if any(isinstance(a, GMIAIndirect) for a in claiming.values()) and settings.target.recipe != "torch":
+        problems.add(
+            f"attack: gmia_indirect needs networks, which it trains on, found target.recipe = "
+            f"{settings.target.recipe!r}. Use gmia, the direct attack, or recipe = 'torch'."
+        )
     if settings.attacked is not None:
         access = Access[settings.attacked.access.upper()]
         for name, attack in claiming.items():
             if not access.allows(attack.access):
-                raise AccessDenied(
+                problems.add(
                     f"attacked.access: {attack.access.words} are needed by {name}, but the model shows {access.words}. "
                     f"No attack that claims works with less."
                 )
+    problems.settle()
     return claiming
 
 

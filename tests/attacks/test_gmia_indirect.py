@@ -174,7 +174,7 @@ def test_claims_columns_and_calibration(world):
     (references, targets, records), nine = world, np.arange(9)
     references = references.of(nine)
     candidates, held_out = records.select([299, 295, 296]), records.select(np.arange(290, 293))
-    method = GMIAIndirect(queries=120, clusters=10, lesson_steps=5)
+    method = GMIAIndirect(queries=120, clusters=10, lesson_steps=5, optimise=0)
     target = asking(targets, 0)
     found = method.claim(
         target, candidates, references, rng=np.random.default_rng(1), population=held_out, selected=[True, True, False]
@@ -197,7 +197,7 @@ def test_claims_columns_and_calibration(world):
     assert owner.claims.calibration == 2
     alone = claim_indirectly(
         asking(targets, 0), records.select([299]), references, rng=np.random.default_rng(1), queries=120, clusters=10,
-        lesson_steps=5,
+        lesson_steps=5, optimise=0,
     )  # fmt: skip
     assert alone.claims.p_rank[0] == claims.p_rank[0]  # what is drawn for a record depends on no other record
     assert np.isnan(alone.claims.p_cal[0])

@@ -206,20 +206,15 @@ class Answered:
             workers=self.workers,
         )
 
-    def of_population(self, screening: Screening) -> Evidence | None:
-        """The same for the population; None where it cannot be screened as the candidates are.
+    def of_population(self, screening: Screening, seen: Evidence) -> Evidence | None:
+        """The same for the population; None where it cannot be screened as the candidates, in ``seen``, are.
 
         - where references hold candidates, a candidate is screened by those that do not, and they are fewer
         - losses over training are kept of the audited records alone
         """
         if screening.pool is None or screening.screen.reads == "loss traces" or not len(self.split.population):
             return None
-        return Evidence(
-            candidates=self._observed(screening, "population", self.split.population),
-            pool=self._observed(screening, "population", screening.pool),
-            training_size=self._training_size,
-            workers=self.workers,
-        )
+        return replace(seen, candidates=self._observed(screening, "population", self.split.population))
 
     def _observed(self, screening: Screening, name: str, wanted: np.ndarray) -> Observed:
         """What the screening references said about the records at ``wanted``, which are among those stored."""
@@ -259,11 +254,12 @@ def screen_records(screening: Screening, answered: Answered, seed: Seed) -> tupl
 
 def select_to_test(screening: Screening, answered: Answered, seed: Seed) -> Tested:
     """The records to attack one by one, and the population records that the same screen selects."""
-    screened, _ = screen_records(screening, answered, seed)
-    seen, alike, others = answered.of_population(screening), None, None
-    if seen is not None:
-        valued = screening.screen.value(seen, rng=seed.child("screen", "population").generator())
-        others = valued.value, seen.candidates.records.ids
+    screened, seen = screen_records(screening, answered, seed)
+    alike, others = None, None
+    population = answered.of_population(screening, seen)
+    if population is not None:
+        valued = screening.screen.value(population, rng=seed.child("screen", "population").generator())
+        others = valued.value, population.candidates.records.ids
         alike = screened.would_select(*others)
     plan = answered.plan
     return Tested(

@@ -58,7 +58,9 @@ class GMIAIndirect:
         fewest: with fewer accepted queries the rejected ones are optimised.
         optimise: steps of gradient descent on rejected queries; 0 for none.
         step: the first of these, a share of a feature's range.
-        share: of the references that choose; the others test.
+        share: of the references that choose; the others test. (In an audit those that screen choose.)
+        records: in an audit or attack, so many of the selected records are tested, first those that the screen puts
+            first; each takes as long as teaching the references one record.
         fdr: the false discovery rate of claims.
 
     Source: Long et al. 2018 (arXiv:1802.04889), 4.5, Figure 5 and Algorithm 1.
@@ -86,6 +88,7 @@ class GMIAIndirect:
     optimise: Annotated[int, Limits(least=0)] = 50
     step: Positive = 0.1
     share: Annotated[float, Limits(above=0.0, most=0.9)] = 1 / 3
+    records: Annotated[int, Limits(least=1)] = 5
     fdr: Annotated[float, Limits(above=0.0, most=0.5)] = 0.1
 
     access: ClassVar[Access] = Access.PROBABILITIES
@@ -114,6 +117,7 @@ class GMIAIndirect:
         *,
         rng: np.random.Generator,
         avoid: QueryLog | None = None,
+        choosing: Int64[np.ndarray, "choosing"] | None = None,
     ) -> Questions:
         """All that is done without the target, for one record. ``Questions.ask(target)`` does the rest.
 
@@ -122,6 +126,7 @@ class GMIAIndirect:
             references: an attacker's own; none was trained on the record.
             rng: draws the random queries.
             avoid: rows that must not be asked about, besides this record.
+            choosing: which references choose; default: ``self.choosing``.
 
         Raises:
             NotEnoughReferences: fewer than three.
@@ -137,7 +142,8 @@ class GMIAIndirect:
         refuse_known(record, np.ones(1, dtype=np.bool_), references.pool)
         taboo = QueryLog() if avoid is None else avoid
         taboo.add(record.features)
-        return questions(self, record, references, self.choosing(len(references)), taboo, rng=rng)
+        chosen = self.choosing(len(references)) if choosing is None else choosing
+        return questions(self, record, references, chosen, taboo, rng=rng)
 
     def claim(
         self,
@@ -149,6 +155,7 @@ class GMIAIndirect:
         selected: Any = None,
         population: Records | None = None,
         non_member: Any = None,
+        choosing: Int64[np.ndarray, "choosing"] | None = None,
     ) -> IndirectClaims:
         """P-values and claims of all selected records. Nothing is asked before all queries are known and fit.
 
@@ -162,6 +169,7 @@ class GMIAIndirect:
             selected: bool[records], by a screen that saw neither the target nor the testing references; None for all.
             population: known non-members that calibrate, selected by the same screen, and in no reference.
             non_member: bool[records], known non-members among the records; those selected calibrate the others.
+            choosing: which references choose queries; default: ``self.choosing``.
 
         Raises:
             AccessDenied: the target gives labels only.
@@ -191,7 +199,7 @@ class GMIAIndirect:
         prepared = []
         for one in [*everyone, *calibrating]:
             draws = seed.child("record", one.fingerprint).generator()
-            prepared.append(self.prepare(one, references, rng=draws, avoid=avoid))
+            prepared.append(self.prepare(one, references, rng=draws, avoid=avoid, choosing=choosing))
         _fits(target, prepared)
         found = [_answered(asked, target) for asked in prepared]
         _never_asked(target, [*everyone, *calibrating])

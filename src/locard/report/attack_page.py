@@ -57,7 +57,8 @@ def facts(r: AttackTree) -> list[tuple[str, str]]:
     return [
         ("Model", f"{t.model}, which shows {t.access}"),
         ("Queries", f"{spent}: {thousands(t.about_candidates)} candidates, {thousands(t.about_calibration)} held-out "
-                    f"records to calibrate, {thousands(t.for_checks)} to compare it with its references"),
+                    f"records to calibrate, {thousands(t.for_checks)} to compare it with its references"
+                    + (f", {thousands(t.indirectly)} other rows in place of candidates" if t.indirectly else "")),
         ("Candidates", f"{thousands(k.candidates)}, of which the screen {s.name} selected {thousands(s.selected)} and "
                        f"{thousands(s.tested)} were tested"),
         ("References", f"{k.references} models of {k.recipe} that test, {k.screened_by} others that screened, each "
@@ -116,6 +117,7 @@ def attack_text(result: AttackResult, *, width: int = 88) -> str:
         more = f" and {len(claimed) - NAMED:,} more" if len(claimed) > NAMED else ""
         first = r.attacks[0]
         lines += ["", *_item("Members", f"{names}{more} (at a false discovery rate of {percent(first.fdr)})", width)]
+    lines += [line for n in r.not_run for line in _item("Not run", f"{n.name}: {n.reason}", width)]
     lines += [line for words in r.unresolved for line in _item("Open", words, width)]
     return "\n".join(visible(line) for line in lines) + "\n"
 

@@ -118,8 +118,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
     from markupsafe import Markup
 
     r = result.summary
-    others = [a for a in r.attacks if not a.headline]
-    curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.attacks)) for i, a in enumerate(r.attacks)]
+    others = [a for a in r.scored if not a.headline]
+    curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.scored)) for i, a in enumerate(r.scored)]
     selected = selected_section(r)
     absent = [name for name, there in (("released-section", r.released), ("selected-section", selected)) if not there]
     return {
@@ -138,13 +138,13 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
         },
         "sections": [s for s in SECTIONS if s[0] not in absent],
         "selected": selected,
-        "headline_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if a.headline],
-        "other_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if not a.headline],
-        "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.attacks)],
-        "attacks": attack_tables.attacks_table(r.attacks),
-        "rates": attack_tables.rates_table(r.attacks),
+        "headline_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if a.headline],
+        "other_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if not a.headline],
+        "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.scored)],
+        "attacks": attack_tables.attacks_table(r.scored),
+        "rates": attack_tables.rates_table(r.scored),
         "sources": attack_tables.sources_table(r.attacks),
-        "epsilon_notes": attack_tables.epsilon_notes(r.attacks),
+        "epsilon_notes": attack_tables.epsilon_notes(r.scored),
         "comparisons": attack_tables.comparisons_table(r.comparisons),
         "groups": _groups(r),
         "records": record_table.grade_counts(result) if redacted else record_table.records_table(result),
@@ -187,7 +187,7 @@ def _threats(r: Result) -> list[dict[str, Any]]:
     """Attacks gathered by the access they have, then by what else they need; least first."""
     order = {"none": 0, "out": 1, "both": 2}
     ranked = []
-    for place, a in enumerate(r.attacks):
+    for place, a in enumerate(r.scored):
         access = wording.access_of(a.access)
         level = list(Access).index(access) if access else len(Access)
         ranked.append((level, order[wording.references_used(a)], place, access, a))
@@ -201,14 +201,14 @@ def _threats(r: Result) -> list[dict[str, Any]]:
 
 def _strength(r: Result) -> str:
     """AUC of every attack, and its TPR at the headline's rate."""
-    panels = [figures.Panel("AUC", [a.auc for a in r.attacks], "score", 0.5)]
+    panels = [figures.Panel("AUC", [a.auc for a in r.scored], "score", 0.5)]
     rate = attack_tables.headline_rate(r.headline)
     if rate is not None:
-        at = [next((t.estimate for t in a.tpr if t.fpr == rate.fpr), None) for a in r.attacks]
+        at = [next((t.estimate for t in a.tpr if t.fpr == rate.fpr), None) for a in r.scored]
         if all(at):
             rows = [number for number in at if number is not None]
             panels.append(figures.Panel(f"TPR at FPR {percent(rate.fpr)}", rows, "share", rate.fpr))
-    labels = [a.label for a in r.attacks]
+    labels = [a.label for a in r.scored]
     return figures.forest_figure("strength", "Attacks side by side", labels, panels)
 
 

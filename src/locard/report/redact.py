@@ -73,6 +73,8 @@ def redact(result: AuditResult) -> AuditResult:
     names = Names.of(result)
     tree = result.summary.model_dump(mode="python", by_alias=True)
     tree["cards"] = []  # all of it is about single records
+    for attack in tree["attacks"]:
+        attack["indirect"] = []
     texts: list[str] = []
     _walk(tree, texts.append)
     clean = names.cleaner(texts)

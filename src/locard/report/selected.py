@@ -37,6 +37,7 @@ def selected_section(r: Result) -> dict[str, Any] | None:
         "table": claims_table(attacks),
         "promises": [(name, first.promises[name]) for name in first.promises],
         "cards": cards,
+        "indirect": [indirect_table(a, i) for i, a in enumerate(attacks) if a.indirect],
         "left_out": max(0, (first.screening.selected if first.screening else 0) - len(cards)) if cards else 0,
     }
 
@@ -62,7 +63,7 @@ def claims_table(attacks: Sequence[AttackPart]) -> Table:
     notes, rows = Notes(), []
     for a in attacks:
         for c in a.claims:
-            kind = "raw" if c.calibration is None else f"calibrated: {c.calibration}"
+            kind = kind_words(c.calibration)
             cells: list[Cell] = [text(a.label, "name"), text(kind), count_of(c.p), count(c.true_claims)]
             cells += [count(c.false_claims), count(c.abstentions)]
             cells += [notes.number(n, "share", "not resolvable") for n in (c.precision, c.recall, c.realised_fpr)]
@@ -75,6 +76,26 @@ def claims_table(attacks: Sequence[AttackPart]) -> Table:
         "population it is a test."
     )
     return Table("claims", caption, columns(head), rows, notes.pairs, "sort")
+
+
+def indirect_table(attack: AttackPart, place: int) -> Table:
+    """How each record was attacked by other queries."""
+    rows: list[list[Cell]] = []
+    for d in attack.indirect:
+        numbers = (d.influence, d.control, d.distance, d.nearest)
+        cells: list[Cell] = [text(d.id, "name id"), count(d.queries), count(d.optimised)]
+        cells += [Cell("–" if v is None else f"{v:.3g}", None if v is None else repr(v), style=N) for v in numbers]
+        cells += [Cell("–" if d.direct is None else f"{d.direct:.2g}", style=N)]
+        rows.append(cells)
+    head: list[str | tuple[str, str]] = ["Record", ("Queries a target", N), ("Moved", N), ("Influence", N)]
+    head += [("Without the record", N), ("Nearest query", N), ("Nearest record", N)]
+    head += [("Direct p, median", N)]
+    caption = (
+        f"{attack.label}: the record itself was never asked. Influence: mean share of references in which training on "
+        f"the record raises its label for the queries; beside it the same for references that went on training without "
+        f"it. Distances are those of the queries' space."
+    )
+    return Table(f"indirect-{place}", caption, columns(head), rows, (), "sort")
 
 
 def count_of(p: float) -> Cell:
@@ -133,19 +154,33 @@ def strip(rows: Sequence[tuple[str, Sequence[float], str]], name: str, title: st
 
 def claims_words(r: Result) -> list[str]:
     """The claims in two lines for a terminal: what was selected, and what the calibrated claims were worth."""
-    attack = next((a for a in r.attacks if a.promises), None)
-    if attack is None or attack.screening is None:
+    attacks = [a for a in r.attacks if a.promises and a.screening is not None]
+    if not attacks:
         return []
-    s = attack.screening
+    s = attacks[0].screening
+    assert s is not None  # asked above
     lines = [f"{thousands(s.selected)} of {thousands(r.data.n)} records selected by {s.name}, no target asked."]
-    for c in attack.claims:
-        if not c.calibrated or c.precision.value is None or c.recall.value is None:
-            continue
-        lines.append(
-            f"{attack.label}, p up to {c.p:g} (calibrated on {c.calibration}): {thousands(c.true_claims)} true and "
-            f"{thousands(c.false_claims)} false claims; precision {_ends(c.precision)}, recall {_ends(c.recall)}."
-        )
+    for attack in attacks:
+        for c in attack.claims:
+            if not c.calibrated or c.precision.value is None or c.recall.value is None:
+                continue
+            lines.append(
+                f"{attack.label}, {thousands(c.selected)} records, p up to {c.p:g} ({kind_words(c.calibration)}): "
+                f"{thousands(c.true_claims)} true and {thousands(c.false_claims)} false claims; precision "
+                f"{_ends(c.precision)}, recall {_ends(c.recall)}."
+            )
     return lines
+
+
+def kind_words(calibration: str | None) -> str:
+    """Which p-value it is.
+
+    >>> kind_words(None), kind_words("population"), kind_words("ranks among references")
+    ('raw', 'calibrated: population', 'ranks among references')
+    """
+    if calibration is None or calibration.startswith("ranks"):
+        return calibration or "raw"
+    return f"calibrated: {calibration}"
 
 
 def _ends(number: Any) -> str:

@@ -12,13 +12,13 @@ from jaxtyping import Float64
 from locard.errors import NotEnoughReferences
 from locard.fields import check_fields
 from locard.observe.signals import ScaledLogit
-from locard.screen.cosine import nearest_distance
+from locard.screen.cosine import Vectors, nearest_distance
 from locard.screen.evidence import Evidence, Observed
 from locard.screen.features import Centre, feature_vectors
 from locard.screen.protocol import Reads, Valued
 from locard.screen.reference_loss import mean_loss
 from locard.screen.reference_spread import loss_spread
-from locard.screen.rehearsal import Rehearsed, rehearse
+from locard.screen.rehearsal import rehearse
 from locard.screen.surprise import surprises
 
 PARTS = ("mean_loss", "loss_spread", "isolation", "own_effect")
@@ -37,7 +37,8 @@ class Combined:
     weights are those that would have led to the most true claims at a false-positive rate of 1 % on the reference
     records, whose membership in each reference is known: half of the references choose records, each of the others
     plays the target (``rehearsal``). All weights in quarters are tried; the mean of those within one standard error of
-    the best is used, since the best of many owes something to luck.
+    the best is used, since the best of many owes something to luck; half of the weight stays with mean loss unless that
+    alone is clearly worse.
 
     Where the candidates are in references themselves, they are the reference records, and a fourth part joins: the
     effect measured on the record itself, the mean scaled logit of references that hold it minus that of the others, in
@@ -70,37 +71,62 @@ class Combined:
                 than two references without it.
         """
         evidence.candidates.need_outside(2, "combined")
-        seen, workers = evidence.reference_records, evidence.workers
-        candidates = feature_vectors(evidence.candidates, centre=self.centre)
-        pool = candidates if evidence.pool is None else feature_vectors(evidence.pool, centre=self.centre)
-        own = evidence.pool is None
-        players = np.sort(np.argsort(seen.ties, kind="stable")[:MOST])
-        far = nearest_distance(candidates, pool, apart=evidence.own, workers=workers)
-        far_of_pool = far
-        if evidence.pool is not None:
-            far_of_pool = np.full(len(pool), np.nan)
-            apart = evidence.own_of_pool.at(players)
-            far_of_pool[players] = nearest_distance(pool.at(players), pool, apart=apart, workers=workers)
-
+        seen, own = evidence.reference_records, evidence.pool is None
+        pool = seen.once.get(("features", self.centre), lambda: feature_vectors(seen, centre=self.centre))
+        candidates = pool if own else feature_vectors(evidence.candidates, centre=self.centre)
+        # what is learnt is kept with the pool: population records are valued by the same evidence
+        learnt = seen.once.get(("combined", self.centre), lambda: _learnt(evidence, pool, own=own))
+        far = nearest_distance(candidates, pool, apart=evidence.own, workers=evidence.workers)
         parts = _parts(evidence.candidates, far, own=own)
-        of_pool = parts if own else _parts(seen, far_of_pool, own=own)
-        rules = mixtures(parts.shape[1])
-        done = rehearse(seen, players, lambda some: _parts(some, far_of_pool, own=own), rules)
-        _need_members(done)
-        weights = best_mixture(rules, done.recall)
-        reference = of_pool[players]
-        reference = np.sort(reference[np.isfinite(reference).all(axis=1)], axis=0)
-        value = surprises(parts, reference) @ weights
-        named = dict(zip(PARTS, weights.tolist(), strict=False))
         return Valued(
-            value,
+            surprises(parts, learnt.reference) @ learnt.weights,
             dict(zip(PARTS, parts.T, strict=False)),
-            {"weights": named, "learnt_from": len(reference), "players": done.recall.shape[1]},
+            {
+                "weights": dict(zip(PARTS, learnt.weights.tolist(), strict=False)),
+                "learnt_from": len(learnt.reference),
+                "players": learnt.players,
+            },
             words="mean loss {mean_loss:.3g} nats, spread {loss_spread:.3g}, nearest record at {isolation:.3g}"
             + (", measured effect {own_effect:.3g} standard deviations" if own else "")
             + ", weighed as served best where references played the target",
             compared=(candidates, pool),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """``weights: float64[parts]``; ``players``: how many references played the target.
+
+    ``reference: float64[records, parts]``, each part sorted: what candidates are measured against.
+    """
+
+    weights: Float64[np.ndarray, "parts"]
+    reference: Float64[np.ndarray, "records parts"]
+    players: int
+
+
+def _learnt(evidence: Evidence, pool: Vectors, *, own: bool) -> Learnt:
+    """From the reference records alone.
+
+    Raises:
+        NotEnoughReferences: too few members to learn from.
+    """
+    seen = evidence.reference_records
+    places = np.sort(np.argsort(seen.ties, kind="stable")[:MOST])
+    far = np.full(len(pool), np.nan)
+    apart = evidence.own_of_pool.at(places)
+    far[places] = nearest_distance(pool.at(places), pool, apart=apart, workers=evidence.workers)
+    rules = mixtures(len(PARTS) - (not own))
+    done = rehearse(seen, places, lambda some: _parts(some, far, own=own), rules)
+    if done.members < FEWEST:
+        raise NotEnoughReferences(
+            f"screen combined: reference records that some screening references hold and others do not are needed to "
+            f"learn from, at least {FEWEST} over all references, found {done.members}. Train more references (8 or "
+            f"more screening ones), or choose another screen."
+        )
+    reference = _parts(seen, far, own=own)[places]
+    known = np.isfinite(reference).all(axis=1)
+    return Learnt(best_mixture(rules, done.recall), np.sort(reference[known], axis=0), done.recall.shape[1])
 
 
 def mixtures(parts: int) -> Float64[np.ndarray, "rules parts"]:
@@ -118,15 +144,19 @@ def best_mixture(
 ) -> Float64[np.ndarray, "parts"]:
     """The mean of the rules that are at most one standard error (of the paired difference) behind the best.
 
-    The mean of all where no rule leads to any claim.
+    Where the first part alone, mean loss, is not two standard errors behind, half of the weight stays with it: players
+    are few, and it is the safest of the single rules.
     """
     best_of_share = recall.mean(axis=1).max(axis=1)
     relative = (recall / np.where(best_of_share > 0, best_of_share, 1.0)[:, None, None]).mean(axis=0)
     mean = relative.mean(axis=0)
     behind = relative[:, [int(mean.argmax())]] - relative
     error = behind.std(axis=0, ddof=1) / np.sqrt(len(behind))
-    out: np.ndarray = rules[behind.mean(axis=0) <= error].mean(axis=0)
-    return out
+    near: np.ndarray = rules[behind.mean(axis=0) <= error].mean(axis=0)
+    plain = int(np.flatnonzero(rules[:, 0] == 1.0)[0])
+    if behind[:, plain].mean() <= 2 * error[plain]:
+        near = (near + rules[plain]) / 2
+    return near
 
 
 def measured_effect(seen: Observed) -> Float64[np.ndarray, "records"]:
@@ -148,12 +178,3 @@ def measured_effect(seen: Observed) -> Float64[np.ndarray, "records"]:
 def _parts(seen: Observed, isolation: np.ndarray, *, own: bool) -> Float64[np.ndarray, "records parts"]:
     columns = [mean_loss(seen), loss_spread(seen), isolation]
     return np.column_stack([*columns, measured_effect(seen)] if own else columns)
-
-
-def _need_members(done: Rehearsed) -> None:
-    if done.members < FEWEST:
-        raise NotEnoughReferences(
-            f"screen combined: reference records that some screening references hold and others do not are needed to "
-            f"learn from, at least {FEWEST} over all references, found {done.members}. Train more references (8 or "
-            f"more), or choose another screen."
-        )

@@ -117,8 +117,29 @@ def count_within(
 
 
 def nearest_distance(queries: Vectors, pool: Vectors, *, apart: Apart | None = None, workers: int = 1) -> np.ndarray:
-    """``float64[queries]``: the distance to the nearest record of the pool; 2 where there is none."""
-    return count_within(queries, pool, 0.0, apart=apart, workers=workers).beyond
+    """``float64[queries]``: the distance to the nearest record of the pool; 2 where there is none.
+
+    The same as comparing every pair in float64; float32 only says which pairs may be the nearest.
+    """
+    out = np.full(len(queries), 2.0)
+
+    def run(rows: slice) -> None:
+        best = np.full(rows.stop - rows.start, -1.0)
+        seen, found_any = np.full(len(best), APART), np.zeros(len(best), dtype=bool)
+        for columns in blocks(len(pool), COLUMNS):
+            cosines = block_cosines(queries, pool, rows, columns, apart)
+            top = cosines.max(axis=1)
+            np.maximum(seen, top, out=seen)
+            limit = np.maximum(seen - np.float32(2 * queries.error), np.float32(-2.0))
+            open_rows = np.flatnonzero((top >= limit) & (best < 1.0 - TIE / 2))
+            i, j = np.nonzero(cosines[open_rows] >= limit[open_rows, None])
+            exact = _exact_pairs(queries, pool, open_rows + rows.start, columns, (i, j))
+            np.maximum.at(best, open_rows[i], exact)
+            found_any[open_rows[i]] = True
+        out[rows] = np.where(found_any, np.maximum(np.round(1.0 - best, 9), 0.0), 2.0)
+
+    in_threads(run, list(blocks(len(queries), ROWS)), workers)
+    return out
 
 
 class _Tally:
@@ -178,11 +199,8 @@ class _Tally:
         seen[alive] = np.maximum(seen[alive], left.max(axis=1))
         limit = np.maximum(seen[alive] - np.float32(2 * self.error), np.float32(-2.0))
         i, j = np.nonzero(left >= limit[:, None])
-        if len(i) > DENSE * left.size:
-            columns = slice(column, column + left.shape[1])
-            exact = exact_block(self.queries, self.pool, alive + row, columns)[i, j]
-        else:
-            exact = pair_cosines(self.queries, self.pool, alive[i] + row, j + column)
+        columns = slice(column, column + left.shape[1])
+        exact = _exact_pairs(self.queries, self.pool, alive + row, columns, (i, j))
         np.maximum.at(best, alive[i], exact)
         found_any[alive[i]] = True
 
@@ -206,6 +224,17 @@ def exact_block(
     out /= np.where(b > 0, b, 1.0)
     _zeros_agree(out, a, b)
     return out
+
+
+def _exact_pairs(
+    queries: Vectors, pool: Vectors, rows: np.ndarray, columns: slice, pairs: tuple[np.ndarray, np.ndarray]
+) -> Float64[np.ndarray, "pairs"]:
+    """Cosines of some pairs of a block in float64: as a whole where they are many."""
+    i, j = pairs
+    if len(i) > DENSE * len(rows) * (columns.stop - columns.start):
+        out: np.ndarray = exact_block(queries, pool, rows, columns)[i, j]
+        return out
+    return pair_cosines(queries, pool, rows[i], j + columns.start)
 
 
 def pair_cosines(queries: Vectors, pool: Vectors, i: np.ndarray, j: np.ndarray) -> Float64[np.ndarray, "pairs"]:

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64, Int64
 from locard.check import Problems
 from locard.data.records import Records
 from locard.errors import DataError, NotEnoughReferences
+from locard.observe.once import Once
 from locard.observe.references import References
 from locard.screen.cosine import Apart
 from locard.screen.ties import tie_breaks
@@ -70,6 +71,11 @@ class Observed:
                 f"screening: answers and raw features for each of {len(self.records)} records are needed, found "
                 f"answers for {self.references.records} and raw features for {rows}. Check their order."
             )
+
+    @cached_property
+    def once(self) -> Once:
+        """What is computed of these records alone, kept for all evidence that they are part of."""
+        return Once()
 
     @cached_property
     def ties(self) -> Float64[np.ndarray, "records"]:

@@ -20,7 +20,7 @@ from locard.screen.halves import split_references
 from locard.screen.surprise import surprises
 
 LEVEL = 0.01  # share of the chosen non-members that may be claimed
-SHARES, AT_LEAST = (0.02, 0.05), 200  # of the records, that a rule chooses; never fewer
+SHARES, AT_LEAST = (0.02, 0.05), 100  # of the records, that a rule chooses; never fewer
 PRIOR = 2.0  # pooled spread stands beside a record's own as so many references would
 
 Parts: TypeAlias = Callable[[Observed], Float64[np.ndarray, "records parts"]]

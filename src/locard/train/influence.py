@@ -23,8 +23,8 @@ class Lesson:
     Args:
         most: steps after which it ends in any case; None for as many as training showed each record (its passes), up
             to ``MOST``.
-        like: a reference has learnt the record when the label is as probable as this quantile of its own training
-            records' labels (0.5: their median). None: all take ``most`` steps.
+        like: a reference has learnt the record, after at least one step, when the label is as probable as this
+            quantile of its own training records' labels (0.5: their median). None: all take ``most`` steps.
         rate: learning rate; None for the mean of the rates over the recipe's own schedule.
         block: references taught in one program; None for as many as fit in memory.
     """

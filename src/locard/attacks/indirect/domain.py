@@ -13,6 +13,7 @@ from locard.data.records import Column, Records
 from locard.data.shared_rows import row_fingerprints
 from locard.errors import SettingsError
 
+_CELLS = 1 << 22  # numbers compared at a time
 HELD = 0.3  # by how much the present level of a category leads the others before a gradient has moved it
 
 
@@ -47,13 +48,9 @@ class Domain:
         """The domain that these records span. For arrays without columns (pictures) one range for all features."""
         x = records.features.reshape(len(records), -1)
         kinds = [None] * x.shape[1] if records.columns is None else records.columns
-        gaps = np.isnan(x).any(axis=0) if x.dtype.kind == "f" else np.zeros(x.shape[1], dtype=np.bool_)
-        known = np.where(np.isnan(x), np.nan, x) if x.dtype.kind == "f" else x.astype(np.float64)
-        empty = np.isnan(known).all(axis=0)
-        known = np.where(empty, 0.0, known)
-        low, high = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
-        whole = np.array([bool((c[~np.isnan(c)] % 1 == 0).all()) for c in known.T])
-        spread = np.nanstd(known, axis=0)
+        columns = [_Column.of(x[:, j]) for j in range(x.shape[1])]
+        low, high, spread = (np.array([getattr(c, name) for c in columns]) for name in ("low", "high", "spread"))
+        whole, gaps = (np.array([getattr(c, name) for c in columns]) for name in ("whole", "gaps"))
         if records.columns is None:
             low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
             whole = np.full_like(whole, whole.all())
@@ -64,12 +61,12 @@ class Domain:
         return cls(
             columns=records.columns,
             shape=records.features.shape[1:],
-            low=low.astype(np.float64),
-            high=high.astype(np.float64),
+            low=low,
+            high=high,
             whole=whole,
             gaps=gaps,
             levels=levels,
-            spread=np.where(spread > 0, spread, 1.0).astype(np.float64),
+            spread=spread,
             dtype=records.features.dtype,
         )
 
@@ -108,12 +105,17 @@ class Domain:
             features: ``[rows, ...]``.
             record: ``[1, ...]``.
         """
-        x, r = (f.reshape(len(f), len(self.levels)).astype(np.float64) for f in (features, record))
+        width = len(self.levels)
+        x, r = features.reshape(len(features), width), record.reshape(1, width).astype(np.float64)
         category = np.array([levels is not None for levels in self.levels])
-        apart = np.where(category, 1.0, np.abs(x - r) / self.spread)
-        apart = np.where(np.isnan(x) & np.isnan(r), 0.0, np.where(np.isnan(x) ^ np.isnan(r), 1.0, apart))
-        apart = np.where(category & (x == r), 0.0, apart)
-        out: np.ndarray = np.sqrt((apart**2).sum(axis=1))
+        out = np.empty(len(x))
+        block = max(1, _CELLS // max(1, width))
+        for start in range(0, len(x), block):
+            some = x[start : start + block].astype(np.float64)
+            apart = np.where(category, some != r, np.abs(some - r) / self.spread)
+            missing = np.isnan(some)
+            apart = np.where(missing | np.isnan(r), missing ^ np.isnan(r), apart)
+            out[start : start + block] = np.sqrt((apart**2).sum(axis=1))
         return out
 
     def points(self, features: np.ndarray) -> Points:
@@ -127,6 +129,26 @@ class Domain:
                 scores.append(HELD * ((v[:, None] == levels) | (np.isnan(v)[:, None] & np.isnan(levels))))
         numbers = [j for j, levels in enumerate(self.levels) if levels is None]
         return Points(self, ((x - self.low) / width)[:, numbers], tuple(scores))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What reference records show of one feature."""
+
+    low: float
+    high: float
+    whole: bool
+    gaps: bool
+    spread: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> _Column:
+        known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        if not len(known):
+            return cls(0.0, 0.0, True, True, 1.0)
+        spread = float(known.std(dtype=np.float64))
+        whole, gaps = bool((known % 1 == 0).all()), len(known) < len(values)
+        return cls(float(known.min()), float(known.max()), whole, gaps, spread if spread > 0 else 1.0)
 
 
 def distinct(features: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ def _teach(
     shown = torch.stack(data.other(features))[:, 0]  # every form of the record
     most = min(MOST, max(n.epochs_begun for n in lengths)) if lesson.most is None else lesson.most
     done, steps = training.now(), np.zeros(count, dtype=np.int64)
-    going = ~(_learnt(done.of(list(range(count))), shown[:1], label) >= enough)
+    going = np.ones(count, dtype=np.bool_)
     while going.any() and steps.max() < most:
         taken = int(steps.max())
         _step(training, taken, shown[taken % len(shown)], label)
