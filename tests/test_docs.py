@@ -352,7 +352,17 @@ def test_every_dependency_has_its_line() -> None:
 
 
 EVERYBODY = {"types", "errors", "check", "fields", "seeds", "settings", "settings_text", "settings_screen", "files"}
-EVERYBODY |= {"result", "stats"}
+EVERYBODY |= {"result", "stats", "settings_attacked", "settings_section"}
+
+
+def test_the_long_suite_is_listed() -> None:
+    marked = []
+    for path in sorted((TOP / "tests").rglob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and "pytest.mark.statistics" in map(ast.unparse, node.decorator_list):
+                marked.append((f"`{path.relative_to(TOP / 'tests')}`", f"`{node.name}`"))
+    page = (TOP / "docs" / "statistics-suite.md").read_text(encoding="utf-8")
+    assert [(file, test) for file, test, _ in rows("\n" + page, "# The")] == marked
 
 
 def test_the_layer_table_is_kept() -> None:

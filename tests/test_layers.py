@@ -29,6 +29,8 @@ EVERYONE = {
     "settings_text",
     "settings_places",
     "settings_screen",
+    "settings_section",
+    "settings_attacked",
     "files",
     "stats",
     "__init__",
@@ -44,7 +46,12 @@ ALLOWED: dict[str, set[str]] = {
     "settings_text": {"errors"},
     "settings_places": set(),
     "settings_screen": set(),
-    "settings": {"errors", "check", "settings_messages", "settings_places", "settings_screen", "settings_text"},
+    "settings_section": {"settings_messages"},
+    "settings_attacked": {"settings_section"},
+    "settings": {
+        *("check", "errors", "settings_attacked", "settings_messages", "settings_places", "settings_screen"),
+        *("settings_section", "settings_text"),
+    },
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
     "data": EVERYONE,
@@ -57,12 +64,18 @@ ALLOWED: dict[str, set[str]] = {
     "defences": EVERYONE | {"data", "train", "observe"},
     "budget": EVERYONE | {"data", "plan", "train", "run"},
     "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks"},
-    "report": EVERYONE,
+    "report": EVERYONE | {"attack_result"},
     "design": EVERYONE | {"data", "plan", "train", "observe", "trained_elsewhere"},
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
+    "attack_result": {"files", "result"},
+    "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
+    "attack_report": EVERYONE | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack"},
+    "outsider": EVERYONE
+    | {"attack_result", "attack_report", "prepare_attack", "data", "train", "run", "observe", "attacks", "assess"}
+    | {"prepare", "report"},
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE
     | {
@@ -83,7 +96,20 @@ ALLOWED: dict[str, set[str]] = {
     },
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
-    "cli": EVERYONE | {"pipeline", "prepare", "screening", "defences", "report", "data", "budget", "run", "assess"},
+    "cli": EVERYONE
+    | {
+        "pipeline",
+        "outsider",
+        "attack_result",
+        "prepare",
+        "screening",
+        "defences",
+        "report",
+        "data",
+        "budget",
+        "run",
+        "assess",
+    },
     "__main__": {"cli"},  # python -m locard
     "__init__": {"types", "result", "stats", "data", "observe", "attacks", "train", "pipeline"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class LocardError(Exception):
@@ -53,6 +54,11 @@ class MissingExtra(LocardError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str, what: str) -> None:
+        self.package, self.extra, self.what = package, extra, what
         super().__init__(
             f"{what} needs the package '{package}', which is not installed. Run: pip install 'locard[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From a worker process it comes back as it is."""
+        return type(self), (self.package, self.extra, self.what), self.__dict__

@@ -15,6 +15,7 @@ import numpy as np
 from locard.assess import parts
 from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
+from locard.assess.indirect import Networks
 from locard.assess.parts import Case, in_threads
 from locard.assess.released import Answers, ask, need_both_sides
 from locard.assess.scoring import Audited
@@ -30,13 +31,13 @@ from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
 from locard.run.backend import LocalBackend
-from locard.run.choose_backend import choose_backend, local_workers
-from locard.run.chunks import Grouping
+from locard.run.choose_backend import choose_backend, grouping_of, local_workers
 from locard.run.folder import RunFolder, Stages
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import AttackSettings, Settings, make_settings
 from locard.stopped import only_finished
+from locard.train.asked import Run
 from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
@@ -57,7 +58,7 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
                 finished, jobs = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = _case(finished, tested)
+                case = _case(finished, tested, _networks(finished, folder, jobs))
                 result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
@@ -72,7 +73,7 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
-    grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
+    grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
     left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
     if not left:
@@ -119,7 +120,18 @@ def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watc
     return prepared, tested
 
 
-def _case(prepared: Prepared, tested: Tested | None) -> Case:
+def _networks(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Networks | None:
+    """All networks of the run, where an attack trains on or asks new questions."""
+    if not prepared.indirect:
+        return None
+    from locard.train.neural.stored import StoredNetworks
+
+    runs, keys = [Run(job.index, job.seed) for job in jobs], [job.key for job in jobs]
+    device = prepared.settings.compute.device
+    return StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
+
+
+def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:
     released = None
     if prepared.released is not None:
         model, member = prepared.released
@@ -137,6 +149,8 @@ def _case(prepared: Prepared, tested: Tested | None) -> Case:
         caveats=(*getattr(prepared.recipe, "caveats", ()), *prepared.caveats),
         tested=tested,
         everyone=prepared.records,
+        indirect=prepared.indirect,
+        networks=networks,
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from locard.assess.choose import Chosen, build_attacks, runnable
+from locard.assess.choose import Chosen, build_attacks, label, runnable
 from locard.assess.released import member_mask, need_both_sides
 from locard.assess.screening import Screening, plan_screening
+from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.attacks.protocol import Attack, Claiming
 from locard.check import Problems
 from locard.data.duplicates import Duplicates, near_duplicates
@@ -54,6 +55,7 @@ class Prepared:
     caveats: tuple[str, ...] = ()
     screening: Screening | None = None
     reference_pool: np.ndarray | None = None
+    indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
 
     @property
     def seed(self) -> Seed:
@@ -84,6 +86,8 @@ class Prepared:
             jobs = self.recipe.jobs(self.records, self.plan.train_index, (audited, population))
             return Asking(self.recipe, self.records, audited, population, store), jobs
         keep = Keep(**self.settings.traces.model_dump())
+        if self.indirect:  # its references go on training, and its targets are asked new questions
+            keep = replace(keep, weights=True)
         jobs = plan_jobs(self.recipe, self.records, self.plan, population, self.seed, keep=keep)
         device = self.settings.compute.device
         return Training(
@@ -181,6 +185,10 @@ def prepare_records(
         NotEnoughReferences: the headline attack cannot run on this plan, and nothing else is wrong.
     """
     problems = Problems() if problems is None else problems
+    built, indirect = _apart(built)
+    if indirect:
+        with problems.gather():
+            _check_indirect(settings, recipe, built)
     if isinstance(recipe, SklearnRecipe):
         with problems.gather():
             recipe.check_missing(records)
@@ -206,7 +214,9 @@ def prepare_records(
     split, plan = designed.split, designed.plan
     chosen = runnable(built, plan, len(split.population))
     near = near_duplicates(records.select(split.audited))
-    made = Prepared(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base)
+    made = Prepared(
+        *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base), indirect=indirect
+    )
     return with_screening(made, wanted=screens)
 
 
@@ -238,6 +248,40 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
     return replace(prepared, screening=made, reference_pool=made.pool)
 
 
+def _apart(
+    built: list[tuple[str, Any]],
+) -> tuple[list[tuple[str, Attack]], dict[str, GMIAIndirect]]:
+    """Attacks that score records, and by label those that only make claims."""
+    found: list[tuple[str, Any]] = [(name, a) for name, a in built if isinstance(a, GMIAIndirect)]
+    indirect: dict[str, GMIAIndirect] = {label(name, a): a for name, a in found}
+    return [(name, a) for name, a in built if not isinstance(a, GMIAIndirect)], indirect
+
+
+def _check_indirect(settings: Settings, recipe: Any, scoring: list[tuple[str, Attack]]) -> None:
+    """Refuse the indirect attack where it has no references to teach, or is the only one.
+
+    Raises:
+        SettingsError: what is needed.
+    """
+    problems = Problems()
+    if settings.references.plan != "out_only":
+        problems.add(
+            f"attack: gmia_indirect needs references that hold none of the audited records, found the plan "
+            f"{settings.references.plan!r}. Set references.plan = 'out_only' and target.models."
+        )
+    if recipe is not None and settings.target.recipe != "torch":
+        problems.add(
+            "attack: gmia_indirect needs networks, which it trains on, found target.recipe = "
+            f"{settings.target.recipe!r}. Use gmia, the direct attack, or recipe = 'torch'."
+        )
+    if not scoring:
+        problems.add(
+            "attack: one that scores every record is needed besides gmia_indirect, which makes claims about a few. Put "
+            "gmia before it."
+        )
+    problems.settle()
+
+
 def without_claims(prepared: Prepared, reason: str) -> Prepared:
     """The case with no screening, and the reason among what was not run."""
     said = NotRun(name=f"claims of {', '.join(_claiming(prepared))}", reason=reason)
@@ -246,7 +290,8 @@ def without_claims(prepared: Prepared, reason: str) -> Prepared:
 
 
 def _claiming(prepared: Prepared) -> list[str]:
-    return [label for label, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
+    direct = [name for name, attack in prepared.chosen.attacks.items() if isinstance(attack, Claiming)]
+    return [*direct, *prepared.indirect]
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

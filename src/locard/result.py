@@ -217,6 +217,19 @@ class ClaimsPart(Part):
     realised_fpr: Number
 
 
+class IndirectPart(Part):
+    """How one record was attacked without asking about it."""
+
+    id: Any
+    queries: int = Field(description="asked of each target")
+    optimised: int = Field(description="of them, moved until the record influenced them")
+    influence: float | None = Field(description="mean share of references in which the record raises its label")
+    control: float | None = Field(description="the same, where training went on without the record")
+    distance: float | None = Field(description="of the nearest query to the record")
+    nearest: float = Field(description="of the nearest reference record")
+    direct: float | None = Field(description="median p_rank of the direct attack over targets that held the record")
+
+
 class AttackPart(Part):
     """One attack over all targets."""
 
@@ -239,6 +252,7 @@ class AttackPart(Part):
     screening: ScreeningPart | None = None
     claims: list[ClaimsPart] = Field(default=[], description="on the records that the screen selected")
     promises: dict[str, str] = Field(default={}, description="what each kind of p-value promises, in words")
+    indirect: list[IndirectPart] = Field(default=[], description="of an indirect attack, one a record")
 
 
 class SidePart(Part):
@@ -401,6 +415,11 @@ class Result(Part):
     def headline(self) -> AttackPart:
         """The declared headline attack."""
         return next(a for a in self.attacks if a.headline)
+
+    @property
+    def scored(self) -> list[AttackPart]:
+        """The attacks that score every record; one that only makes claims about selected ones has no curve."""
+        return [a for a in self.attacks if a.roc.fpr]
 
 
 @dataclass(frozen=True, eq=False)

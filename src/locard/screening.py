@@ -13,8 +13,7 @@ from locard.assess.screening import Answered, nearest_places, screen_records
 from locard.errors import RunStopped
 from locard.files import remove, write_file
 from locard.prepare import Prepared, describe, prepare
-from locard.run.choose_backend import choose_backend
-from locard.run.chunks import Grouping
+from locard.run.choose_backend import choose_backend, grouping_of
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
 from locard.screen.screened import Screened
@@ -69,7 +68,7 @@ def _trained(case: Prepared, folder: RunFolder, watch: Watch) -> list[str]:
     compute = case.settings.compute
     work, jobs = case.work(folder.store, folder.weights)
     wanted = [jobs[m] for m in case.screening.models]
-    grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
+    grouping = grouping_of(compute)
     left = train_missing(work, wanted, folder, choose_backend(compute), watch, grouping, stop_after=compute.seconds)
     if left:
         raise RunStopped(

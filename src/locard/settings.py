@@ -23,23 +23,12 @@ from pydantic import (
 
 from locard.check import Problems
 from locard.errors import SettingsError
-from locard.settings_messages import sentence, takes_numbers, truth_in
+from locard.settings_attacked import AttackedSettings
+from locard.settings_messages import sentence
 from locard.settings_places import cluster_address, store_place
 from locard.settings_screen import ScreenSettings
+from locard.settings_section import Section
 from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of, without_keys
-
-
-class Section(BaseModel):
-    """A section: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if takes_numbers(cls.model_fields[str(info.field_name)].annotation) and (found := truth_in(value)) is not None:
-            raise ValueError(f"a number is needed, found {str(found).lower()}. Mend it in the settings or with --set.")
-        return value
 
 
 class DataSettings(Section):
@@ -319,6 +308,7 @@ class Settings(Section):
     traces: TraceSettings = Field(default_factory=TraceSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     released: ReleasedSettings | None = None
+    attacked: AttackedSettings | None = None
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     exposure: ExposureSettings = Field(default_factory=ExposureSettings)
     controls: ControlSettings = Field(default_factory=ControlSettings)

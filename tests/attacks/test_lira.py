@@ -54,6 +54,16 @@ def test_the_median_golden_of_the_log_tail():
     """Median and ddof 0 in the paper's code: z = 3.1304951685, Phi = .9991274406, -log(1 - Phi) = 7.0440798835."""
     fit = Normal(np.zeros((1, 1)), np.ones((1, 1)))
     assert -fit.log_tail(np.full((1, 1), 3.1304951685))[0, 0] == pytest.approx(7.0440798835, abs=1e-8)
+    assert 1 - np.exp(fit.log_tail(np.full((1, 1), 3.1304951685)))[0, 0] == pytest.approx(0.9991274406, abs=1e-10)
+
+
+def test_the_median_golden_of_the_likelihood_ratio():
+    """Median and ddof 0, IN = {4, 5, 6, 7}, OUT = {0, 1, 2, 3}, target 5: 4.8 nats, and z = 3.1304951685 offline."""
+    inside, outside = np.arange(4.0, 8.0), np.arange(4.0)
+    held, not_held = (Normal(np.array([[np.median(v)]]), np.array([[v.var()]])) for v in (inside, outside))
+    target = np.full((1, 1), 5.0)
+    assert (held.log_density(target) - not_held.log_density(target))[0, 0] == pytest.approx(4.8, rel=1e-12)
+    assert (5 - np.median(outside)) / outside.std() == pytest.approx(3.1304951685, abs=1e-10)
 
 
 @pytest.mark.parametrize("offline", [False, True])

@@ -93,6 +93,17 @@ def test_the_composition_is_written_down_before_anything_is_trained(records, tmp
     assert chosen == {"way": "many", "size": 4, "reason": "for the test"}
 
 
+def test_workers_elsewhere_have_their_own_number_and_memory(records, tmp_path):
+    """Planted: dividing this machine's memory by ``workers``, wherever they are."""
+    with RunFolder(tmp_path) as folder:
+        recipe = Company()
+        jobs, work = setting(records, folder, recipe)
+        there = Grouping(workers=2, elsewhere=lambda: (5, 12_345))
+        chunks, _ = plan_chunks(jobs, [j.key for j in jobs], work, there, tmp_path)
+    assert [(room.workers, room.memory) for room in recipe.asked] == [(5, 12_345)]
+    assert composition(chunks) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
 def test_an_unfinished_chunk_comes_again_as_it_was_and_finished_ones_do_not(records, tmp_path):
     """Planted: grouping only what is missing gives model 4 other companions."""
     with RunFolder(tmp_path) as folder:

@@ -21,7 +21,8 @@ from locard.errors import MissingExtra, RemoteUnavailable, RunStopped, SettingsE
 from locard.run import ray_backend
 from locard.run.backend import LocalBackend
 from locard.run.choose_backend import choose_backend
-from locard.run.ray_backend import RayBackend
+from locard.run.memory import available_bytes
+from locard.run.ray_backend import RayBackend, places_of_cluster
 from locard.settings import ComputeSettings
 from locard.train.jobs import Training, plan_jobs
 from locard.train.object_store import ObjectStore
@@ -224,6 +225,25 @@ def test_a_cluster_is_joined_used_as_a_whole_and_left_as_it_was(cluster, process
         assert set(used) == {"127.0.0.2", "127.0.0.3"}
         assert not ray.is_initialized()
     assert before <= of_ray(processes)
+
+
+@with_ray
+def test_memory_and_processors_are_those_of_the_machines_that_train(cluster):
+    """Planted: this machine's memory shared among all workers of the cluster."""
+    import ray
+
+    cpus, memory = places_of_cluster(99, cluster.address)
+    assert not ray.is_initialized()
+    assert cpus == 2  # of two machines, one each: what a machine has is for one worker
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        assert memory == min(int(node["Resources"]["memory"]) for node in ray.nodes() if node["Alive"])
+        assert places_of_cluster(99, None) == (cpus, memory)
+    finally:
+        ray.shutdown()
+    alone, share = places_of_cluster(4, None)  # a Ray that is still to be started here
+    assert alone == 4
+    assert share == pytest.approx(available_bytes() / 4, rel=0.3)
 
 
 @with_ray

@@ -18,6 +18,7 @@ from locard.stats import (
     t_over_pairs,
     tpr_estimate,
 )
+from locard.stats.intervals import spread
 from locard.types import Estimate
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=60)
@@ -71,6 +72,7 @@ def test_t_over_pairs_golden(factor, low, high):
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.033, low, high), abs=5e-8)
     assert estimate.method == f"t over 8 pairs, c={factor:g}"
     assert (estimate.n, estimate.confidence) == (8, 0.95)
+    assert spread(GOLDEN) == pytest.approx(0.0062564, abs=5e-8)
 
 
 @QUICK

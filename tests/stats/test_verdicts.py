@@ -52,6 +52,14 @@ def test_nothing_is_nameable_with_three_trials():
     assert math.isnan(rate)
 
 
+@pytest.mark.parametrize(("models", "smallest"), [(16, 0.0039), (32, 1.5e-5), (64, 2.3e-10)])
+def test_the_smallest_p_of_a_design_golden(models, smallest):
+    """2^-P: every pair's twin with the record scores higher."""
+    assert signed_rank(np.ones((1, models // 2)) * np.arange(1, models // 2 + 1))[0] == pytest.approx(
+        smallest, rel=0.02
+    )
+
+
 @pytest.mark.parametrize(
     ("pairs", "named", "n"), [(11, 100, 10_000), (15, 10, 10_000), (18, 1, 10_000), (20, 1, 50_000)]
 )

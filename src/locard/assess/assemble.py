@@ -104,7 +104,7 @@ def _attacks(done: dict[Task, Any], case: Case) -> tuple[list[Scored], list[Atta
     floor = done.get(Task("other floor"))
     if floor is not None:
         parts[0] = parts[0].model_copy(update={"at_other_floor": floor})
-    return scored, parts
+    return scored, [*parts, *(done[Task("indirect", label)] for label in case.indirect if case.tested is not None)]
 
 
 @dataclass(frozen=True, eq=False)

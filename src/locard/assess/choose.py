@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from locard.attacks import ATTACKS
+from locard.attacks import ATTACKS, CLAIMING
 from locard.attacks import attack as build_attack
 from locard.attacks.protocol import Attack
 from locard.check import Problems
@@ -102,7 +102,7 @@ def registered_name(attack: Any) -> str:
     'attack_r'
     """
     kind = type(attack)
-    for name, place in ATTACKS.items():
+    for name, place in (ATTACKS | CLAIMING).items():
         module, _, attribute = place.partition(":")
         if (kind.__module__, kind.__qualname__) == (f"locard.attacks.{module}", attribute):
             return name

@@ -185,6 +185,29 @@ def scores_table(
     return _calibrated_rows(rule, p, int((tested & ~member).sum(axis=1).max()), cut_offs)
 
 
+def ranked_table(
+    raw: Float64[np.ndarray, "targets records"],
+    ranks: Float64[np.ndarray, "targets records"],
+    member: Bool[np.ndarray, "targets records"],
+    pair: Int64[np.ndarray, "targets"],
+    *,
+    references: int,
+    cut_offs: Sequence[float] = CUT_OFFS,
+    confidence: float = 0.95,
+) -> list[ClaimsAt]:
+    """The same for p-values that are given, of records that were all tested: raw ones, and ranks among references.
+
+    The targets share no model with each other's references.
+    """
+    rule = _Pooling(np.ones(member.shape, dtype=np.bool_), member, pair, 1.0, confidence)
+    rows = [ClaimsAt(p=c, calibrated=False, **rule.row(raw <= c, None)) for c in cut_offs]
+    for c in cut_offs:
+        short = 1 / (references + 1) > c * (1 + 1e-12)
+        why = f"not resolvable: with {references} references no p-value is below 1/{references + 1}" if short else None
+        rows.append(ClaimsAt(p=c, calibrated=True, **rule.row(ranks <= c * (1 + 1e-12), why)))
+    return rows
+
+
 def calibrated_scores(
     scores: Float64[np.ndarray, "targets records"],
     tested: Bool[np.ndarray, "records"],

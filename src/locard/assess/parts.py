@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,11 +13,13 @@ from locard.assess.choose import Chosen
 from locard.assess.controls import Redraw, blind_baseline, redrawn_plan
 from locard.assess.estimates import Scored, attack_part, auc_estimate, summarise_targets, tpr_at
 from locard.assess.exposure import Exposure, expose
+from locard.assess.indirect import Networks, indirect_part
 from locard.assess.released import Answers, Released, assess_released
 from locard.assess.scoring import Audited, score_targets
 from locard.assess.screening import Tested
 from locard.assess.selected import claims_on_selected
 from locard.attacks import ATTACKS, paper_of
+from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.data.duplicates import Duplicates, across
 from locard.data.records import Records
 from locard.observe.signals import Correct
@@ -37,6 +39,7 @@ Part = Literal[
     "released",
     "attack",
     "selected",
+    "indirect",
     "other floor",
     "blind baseline",
     "blind, released",
@@ -51,7 +54,7 @@ class Case:
 
     ``released``: what a released model said, and which audited records it was trained on. ``recipe``: how the
     references were trained, where that is known. ``tested``: the records that are attacked one by one, chosen among
-    those of ``everyone``.
+    those of ``everyone``. ``indirect``: attacks that ask other queries about them, of the ``networks``.
     """
 
     settings: Settings
@@ -65,6 +68,8 @@ class Case:
     caveats: tuple[str, ...] = ()
     tested: Tested | None = None
     everyone: Records | None = None
+    indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
+    networks: Networks | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ def tasks_of(case: Case, audited: Audited) -> list[Task]:
     ]
     return [
         *(Task(part) for part, asked in wanted if asked),
+        *(Task("indirect", label) for label in case.indirect if case.tested is not None),
         *(Task("selected", label) for label in case.chosen.attacks if case.tested is not None),
         *(Task("attack", label) for label in case.chosen.attacks),
         *(Task(part) for part, asked in short if asked),
@@ -113,6 +119,11 @@ class Assessor:
     def _done(self, task: Task) -> Exposure | ControlPart | Released | tuple[Scored, AttackPart] | Any:
         audited, case = self.audited, self.case
         headline, controls = case.chosen.headline, case.settings.controls
+        if task.part == "indirect":
+            assert case.tested is not None  # else it is no task
+            assert case.networks is not None
+            method, confidence = case.indirect[task.label], case.settings.measure.confidence
+            return indirect_part(method, task.label, audited, case.tested, case.networks, confidence)
         attack = case.chosen.attacks[task.label or headline]
         match task.part:
             case "exposure":

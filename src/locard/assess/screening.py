@@ -24,6 +24,7 @@ from locard.screen.evidence import Evidence, Observed
 from locard.screen.halves import Halves, split_references
 from locard.screen.protocol import Above, Fraction, Screen, Selection, Top
 from locard.screen.screened import Screened, run_screen
+from locard.screen.ties import tie_breaks
 from locard.seeds import Seed
 from locard.settings_screen import ScreenSettings, SelectSettings
 from locard.train.asked import AnswersMany
@@ -73,6 +74,7 @@ class Tested:
         population: ``bool[population]``, those that the same screen selects; None where they cannot be screened alike.
         targets: models that may play the target: they did not screen.
         near: for each selected record, its nearest reference records as places among all records; -1 for none.
+        others: screen values and ids of the population, where it is screened.
     """
 
     screening: Screening
@@ -80,6 +82,23 @@ class Tested:
     population: np.ndarray | None
     targets: np.ndarray
     near: np.ndarray
+    others: tuple[np.ndarray, np.ndarray] | None = None
+
+    def alike(self, count: int) -> np.ndarray:
+        """``bool[population]``: what the same screen selects where only its first ``count`` records are attacked.
+
+        Those above the first candidate that is left out (swap rule, as ``Screened.would_select``).
+        """
+        if self.population is None or self.others is None:
+            return np.zeros(0 if self.population is None else len(self.population), dtype=bool)
+        order = self.screened.order
+        if count >= int(self.selected.sum()):
+            return self.population
+        first_out = order[count]
+        ties = tie_breaks(self.screened.ids[first_out : first_out + 1])[0]
+        bar = replace(self.screened, bar=(float(self.screened.value[first_out]), float(ties)))
+        out: np.ndarray = self.population & bar.would_select(*self.others)
+        return out
 
     @property
     def selected(self) -> np.ndarray:
@@ -168,6 +187,12 @@ class Answered:
     keys: Sequence[str]
     workers: int = 1
 
+    @property
+    def _training_size(self) -> float:
+        """Records in a target's training set; in a reference's, where the target is somebody else's model."""
+        models = self.plan.targets if len(self.plan.targets) else self.plan.references
+        return float(np.mean([len(self.plan.train_index[m]) for m in models]))
+
     def evidence(self, screening: Screening) -> Evidence:
         """All that the screen may look at."""
         pool = None
@@ -176,7 +201,7 @@ class Answered:
         return Evidence(
             candidates=self._observed(screening, "logits", self.split.audited),
             pool=pool,
-            training_size=float(np.mean([len(self.plan.train_index[t]) for t in self.plan.targets])),
+            training_size=self._training_size,
             traces=_StoredTraces(self.store, self.keys) if screening.screen.reads == "loss traces" else None,
             workers=self.workers,
         )
@@ -230,10 +255,12 @@ def screen_records(screening: Screening, answered: Answered, seed: Seed) -> tupl
 def select_to_test(screening: Screening, answered: Answered, seed: Seed) -> Tested:
     """The records to attack one by one, and the population records that the same screen selects."""
     screened, seen = screen_records(screening, answered, seed)
-    others, alike = answered.of_population(screening, seen), None
-    if others is not None:
-        valued = screening.screen.value(others, rng=seed.child("screen", "population").generator())
-        alike = screened.would_select(valued.value, others.candidates.records.ids)
+    alike, others = None, None
+    population = answered.of_population(screening, seen)
+    if population is not None:
+        valued = screening.screen.value(population, rng=seed.child("screen", "population").generator())
+        others = valued.value, population.candidates.records.ids
+        alike = screened.would_select(*others)
     plan = answered.plan
     return Tested(
         screening=screening,
@@ -241,6 +268,7 @@ def select_to_test(screening: Screening, answered: Answered, seed: Seed) -> Test
         population=alike,
         targets=plan.targets[~np.isin(plan.targets, screening.models)],
         near=nearest_places(screening, answered.split, screened),
+        others=others,
     )
 
 

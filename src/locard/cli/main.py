@@ -120,6 +120,21 @@ def screen(
     typer.echo(json.dumps(tree, indent=1, ensure_ascii=False) if as_json else screen_text(tree), nl=as_json)
 
 
+@app.command(short_help="Claim who was in a model that may only be asked.", epilog=CODES)
+def attack(
+    config: Config,
+    out: Annotated[Path, typer.Option("--out", help="the run folder (made if needed; finished models are reused)")],
+    sets: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Claim which candidates a model was trained on, where it may only be asked; or claim nothing."""
+    from locard.cli import outsiders
+    from locard.report.attack_page import attack_text
+
+    result = outsiders.from_config(config, out, sets or [])
+    typer.echo(result.to_json() if as_json else f"{attack_text(result)}\nReport: {out / 'report.html'}", nl=not as_json)
+
+
 @app.command(short_help="Write the HTML report again, or a redacted one.")
 def report(
     folder: Folder,
@@ -214,6 +229,8 @@ def run() -> None:
 
 def _interrupted() -> None:
     said = "interrupted"
-    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"]) and not any(w.startswith("--observations") for w in sys.argv):
+    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"], ["attack"]) and not any(
+        w.startswith("--observations") for w in sys.argv
+    ):
         said += f"; finished models are kept. Resume with: {shlex.join(['locard', *sys.argv[1:]])}"
     print(f"\nlocard: {said}", file=sys.stderr)

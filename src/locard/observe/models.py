@@ -67,11 +67,18 @@ class ReleasedModel:
             SettingsError: classes that are not those of the records (with both lists), or answers to some of the
                 records that are no probabilities.
         """
-        columns = self._columns(records)
-        if len(columns) < len(records.classes) and not some_classes:
-            raise self._strange(records)
+        self.check_classes(records, some_classes=some_classes)
         spread = np.linspace(0, len(records) - 1, num=min(len(records), CHECKED)).astype(np.int64)
         self.log_probabilities(records.select(np.unique(spread)))
+
+    def check_classes(self, records: Records, *, some_classes: bool = False) -> None:
+        """The same of its classes alone: nothing is asked.
+
+        Raises:
+            SettingsError: classes that are not those of the records.
+        """
+        if len(self._columns(records)) < len(records.classes) and not some_classes:
+            raise self._strange(records)
 
     def log_probabilities(self, records: Records) -> Logits:
         """``float32[records, 1, classes]``; -inf for probability zero and for a class that it does not know.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -227,14 +228,15 @@ class References:
         row: np.ndarray = ~self._pool.member[self._models[k]]
         return row if self._thin is None else row & self._thin[k]
 
-    @property
+    @cached_property
     def inside_count(self) -> Int64[np.ndarray, "records"]:
-        """How many usable references hold each record."""
+        """How many usable references hold each record; read-only."""
         out: np.ndarray
         if self._thin is not None or self._few_left():
             out = self.inside.sum(axis=0)
-            return out
-        out = self._pool.count() - self._pool.member[self._left_out()].sum(axis=0)
+        else:
+            out = self._pool.count() - self._pool.member[self._left_out()].sum(axis=0)
+        out.flags.writeable = False
         return out
 
     @property
@@ -309,7 +311,7 @@ class References:
         if self._whole is None or 2 * len(self) < len(self._whole):
             return self._pool.sums_over(signal, self._models)
         every = self._pool.sums(signal, self._whole)
-        gone = self._pool.sums_over(signal, np.setdiff1d(self._whole, self._models))
+        gone = self._pool.sums_over(signal, self._left_out(self._whole))
         return Sums(
             every.inside - gone.inside,
             every.every - gone.every,
@@ -317,8 +319,12 @@ class References:
             _minus(every.every_squares, gone.every_squares),
         )
 
-    def _left_out(self) -> Int64[np.ndarray, "others"]:
-        return np.setdiff1d(np.arange(len(self._pool)), self._models)
+    def _left_out(self, of: np.ndarray | None = None) -> Int64[np.ndarray, "others"]:
+        """Models of the pool (or of these) that are not in this view."""
+        left = np.zeros(len(self._pool), dtype=np.bool_)
+        left[slice(None) if of is None else of] = True
+        left[self._models] = False
+        return np.flatnonzero(left)
 
     def _few_left(self) -> bool:
         """Whether adding this view up is cheaper than taking the others away."""

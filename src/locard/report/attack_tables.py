@@ -198,7 +198,7 @@ def controls_table(controls: Sequence[ControlPart]) -> Table:
 def floors_table(result: Result) -> Table | None:
     """The headline at another probability floor, for the attacks where it was computed; None where it never was."""
     notes, rows = Notes(), []
-    for a in result.attacks:
+    for a in result.scored:
         other = a.at_other_floor
         if other is None:
             continue

@@ -88,7 +88,7 @@ def compare_results(first: AuditResult, second: AuditResult) -> Comparison:
     from their intervals alone. ``Measured.apart`` states only whether the intervals overlap.
     """
     a, b = first.summary, second.summary
-    attacks_a, attacks_b = ({x.label: x for x in r.attacks} for r in (a, b))
+    attacks_a, attacks_b = ({x.label: x for x in r.scored} for r in (a, b))
     return Comparison(
         names=(a.name, b.name),
         verdicts=(a.verdict, b.verdict),

@@ -56,11 +56,20 @@ def write_report(result: AuditResult, path: str | Path, *, redact: bool = False)
         SettingsError: ``path`` is a folder, or its folder does not exist.
         RunStopped: the file cannot be written.
     """
-    path = Path(path)
+    return write_page(Path(path), report_html(result, redact=redact))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page.
+
+    Raises:
+        SettingsError: ``path`` is a folder, or its folder does not exist.
+        RunStopped: the file cannot be written.
+    """
     if path.is_dir() or not path.parent.is_dir():
         found = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise SettingsError(f"report: a file in an existing folder is needed, found {found} ({path}). Name a file.")
-    write_file(path, report_html(result, redact=redact).encode("utf-8", "backslashreplace"))
+    write_file(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -68,30 +77,32 @@ def report_html(result: AuditResult, *, redact: bool = False) -> str:
     """The page as text: the same result gives the same text, to the byte."""
     if redact:
         result = without_names(result)
-    script, style = _asset("report.js"), _asset("report.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render("report.html.jinja", redacted=redact, **_context(result, redacted=redact))
+
+
+def render(name: str, **context: Any) -> str:
+    """A page from its template: style and script stand in it, and nothing else runs or loads."""
     from markupsafe import Markup
 
-    page = _template().render(
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=digest,
-        redacted=redact,
-        **_context(result, redacted=redact),
-    )
+    script, style = asset("report.js"), asset("report.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = template(name).render(script=Markup(script), style=Markup(style), script_hash=digest, **context)
     return page.lstrip()
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file that stands beside this one."""
     return resources.files("locard.report").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def template(name: str) -> Template:
+    """A page's template, with the filters that all pages use."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -99,7 +110,7 @@ def _template() -> Template:
         finalize=lambda v: visible(v) if type(v) is str else v,  # Markup, a subclass, is this package's own
     )
     environment.filters |= {"thousands": thousands, "percent": percent, "shown": shown, "precise": precise}
-    return environment.from_string(_asset("report.html.jinja"))
+    return environment.get_template(name)
 
 
 def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
@@ -107,8 +118,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
     from markupsafe import Markup
 
     r = result.summary
-    others = [a for a in r.attacks if not a.headline]
-    curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.attacks)) for i, a in enumerate(r.attacks)]
+    others = [a for a in r.scored if not a.headline]
+    curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.scored)) for i, a in enumerate(r.scored)]
     selected = selected_section(r)
     absent = [name for name, there in (("released-section", r.released), ("selected-section", selected)) if not there]
     return {
@@ -127,13 +138,13 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
         },
         "sections": [s for s in SECTIONS if s[0] not in absent],
         "selected": selected,
-        "headline_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if a.headline],
-        "other_roc_tables": [t for a, t in zip(r.attacks, curves, strict=True) if not a.headline],
-        "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.attacks)],
-        "attacks": attack_tables.attacks_table(r.attacks),
-        "rates": attack_tables.rates_table(r.attacks),
+        "headline_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if a.headline],
+        "other_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if not a.headline],
+        "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.scored)],
+        "attacks": attack_tables.attacks_table(r.scored),
+        "rates": attack_tables.rates_table(r.scored),
         "sources": attack_tables.sources_table(r.attacks),
-        "epsilon_notes": attack_tables.epsilon_notes(r.attacks),
+        "epsilon_notes": attack_tables.epsilon_notes(r.scored),
         "comparisons": attack_tables.comparisons_table(r.comparisons),
         "groups": _groups(r),
         "records": record_table.grade_counts(result) if redacted else record_table.records_table(result),
@@ -176,7 +187,7 @@ def _threats(r: Result) -> list[dict[str, Any]]:
     """Attacks gathered by the access they have, then by what else they need; least first."""
     order = {"none": 0, "out": 1, "both": 2}
     ranked = []
-    for place, a in enumerate(r.attacks):
+    for place, a in enumerate(r.scored):
         access = wording.access_of(a.access)
         level = list(Access).index(access) if access else len(Access)
         ranked.append((level, order[wording.references_used(a)], place, access, a))
@@ -190,14 +201,14 @@ def _threats(r: Result) -> list[dict[str, Any]]:
 
 def _strength(r: Result) -> str:
     """AUC of every attack, and its TPR at the headline's rate."""
-    panels = [figures.Panel("AUC", [a.auc for a in r.attacks], "score", 0.5)]
+    panels = [figures.Panel("AUC", [a.auc for a in r.scored], "score", 0.5)]
     rate = attack_tables.headline_rate(r.headline)
     if rate is not None:
-        at = [next((t.estimate for t in a.tpr if t.fpr == rate.fpr), None) for a in r.attacks]
+        at = [next((t.estimate for t in a.tpr if t.fpr == rate.fpr), None) for a in r.scored]
         if all(at):
             rows = [number for number in at if number is not None]
             panels.append(figures.Panel(f"TPR at FPR {percent(rate.fpr)}", rows, "share", rate.fpr))
-    labels = [a.label for a in r.attacks]
+    labels = [a.label for a in r.scored]
     return figures.forest_figure("strength", "Attacks side by side", labels, panels)
 
 

@@ -45,7 +45,7 @@ def model_card(result: AuditResult) -> str:
     failed = [c.name for c in r.controls if c.passed is False]
     if failed:
         said.append(f"Controls not as expected: {', '.join(failed)}; the numbers should not be relied on.")
-    others = [x.label for x in r.attacks if not x.headline]
+    others = [x.label for x in r.scored if not x.headline]
     if others:
         said.append(f"Also run: {', '.join(others)}.")
     said.append("Other recipes, other data, stronger attacks and attackers with more models are not covered.")

@@ -20,7 +20,7 @@ _PATH = re.compile(
     r"|pt|pth|ckpt|h5|keras|ubj|cbm|bin)\b"
 )
 _LOCATED = {"source", "model", "members", "path", "folder", "out", "file", "observations", "member", "labels", "ids"}
-_LOCATED |= {"checkpoints", "loader"}
+_LOCATED |= {"checkpoints", "loader", "candidates"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def redact(result: AuditResult) -> AuditResult:
     names = Names.of(result)
     tree = result.summary.model_dump(mode="python", by_alias=True)
     tree["cards"] = []  # all of it is about single records
+    for attack in tree["attacks"]:
+        attack["indirect"] = []
     texts: list[str] = []
     _walk(tree, texts.append)
     clean = names.cleaner(texts)

@@ -37,6 +37,7 @@ def selected_section(r: Result) -> dict[str, Any] | None:
         "table": claims_table(attacks),
         "promises": [(name, first.promises[name]) for name in first.promises],
         "cards": cards,
+        "indirect": [indirect_table(a, i) for i, a in enumerate(attacks) if a.indirect],
         "left_out": max(0, (first.screening.selected if first.screening else 0) - len(cards)) if cards else 0,
     }
 
@@ -62,7 +63,7 @@ def claims_table(attacks: Sequence[AttackPart]) -> Table:
     notes, rows = Notes(), []
     for a in attacks:
         for c in a.claims:
-            kind = "raw" if c.calibration is None else f"calibrated: {c.calibration}"
+            kind = kind_words(c.calibration)
             cells: list[Cell] = [text(a.label, "name"), text(kind), count_of(c.p), count(c.true_claims)]
             cells += [count(c.false_claims), count(c.abstentions)]
             cells += [notes.number(n, "share", "not resolvable") for n in (c.precision, c.recall, c.realised_fpr)]
@@ -75,6 +76,26 @@ def claims_table(attacks: Sequence[AttackPart]) -> Table:
         "population it is a test."
     )
     return Table("claims", caption, columns(head), rows, notes.pairs, "sort")
+
+
+def indirect_table(attack: AttackPart, place: int) -> Table:
+    """How each record was attacked by other queries."""
+    rows: list[list[Cell]] = []
+    for d in attack.indirect:
+        numbers = (d.influence, d.control, d.distance, d.nearest)
+        cells: list[Cell] = [text(d.id, "name id"), count(d.queries), count(d.optimised)]
+        cells += [Cell("–" if v is None else f"{v:.3g}", None if v is None else repr(v), style=N) for v in numbers]
+        cells += [Cell("–" if d.direct is None else f"{d.direct:.2g}", style=N)]
+        rows.append(cells)
+    head: list[str | tuple[str, str]] = ["Record", ("Queries a target", N), ("Moved", N), ("Influence", N)]
+    head += [("Without the record", N), ("Nearest query", N), ("Nearest record", N)]
+    head += [("Direct p, median", N)]
+    caption = (
+        f"{attack.label}: the record itself was never asked. Influence: mean share of references in which training on "
+        f"the record raises its label for the queries; beside it the same for references that went on training without "
+        f"it. Distances are those of the queries' space."
+    )
+    return Table(f"indirect-{place}", caption, columns(head), rows, (), "sort")
 
 
 def count_of(p: float) -> Cell:
@@ -104,8 +125,14 @@ def loss_figure(card: CardPart, name: str) -> str:
         ("targets not trained on it", card.not_held.losses, "tick-mark outside"),
         ("targets trained on it", card.held.losses, "tick-mark inside"),
     ]
+    return strip(rows, name, f"Losses of record {card.id}")
+
+
+def strip(rows: Sequence[tuple[str, Sequence[float], str]], name: str, title: str) -> str:
+    """Losses on a logarithmic axis, one line a model, in rows: (words, losses in nats, style)."""
     values = [max(v, LEAST_LOSS) for _, losses, _ in rows for v in losses]
-    d = Drawing(680, 118)
+    foot = 6 + 28 * len(rows)
+    d = Drawing(680, foot + 28)
     if not values:
         d.text(340, 60, "There are no losses to draw.", "label", anchor="middle")
         return d.svg(name, "Losses", "There are no losses.")
@@ -113,39 +140,47 @@ def loss_figure(card: CardPart, name: str) -> str:
     high = 10.0 ** math.ceil(math.log10(max(values)) + 1e-9)
     x = Axis(low, high if high > low else 10 * low, 176, 660, log=True)
     for tick in x.ticks:
-        d.line(x(tick), 6, x(tick), 90, "grid")
-        d.text(x(tick), 104, f"{tick:g}", "tick", anchor="middle")
+        d.line(x(tick), 6, x(tick), foot, "grid")
+        d.text(x(tick), foot + 14, f"{tick:g}", "tick", anchor="middle")
     for place, (words, losses, style) in enumerate(rows):
         y = 8 + 28 * place
         d.text(166, y + 17, words, "label", anchor="end")
         for v in losses:
             d.line(x(max(v, LEAST_LOSS)), y, x(max(v, LEAST_LOSS)), y + 22, style)
-    middle = [sorted(losses)[len(losses) // 2] if losses else math.nan for _, losses, _ in rows]
-    return d.svg(
-        name,
-        f"Losses of record {card.id}",
-        f"One line a model, its loss of the record's label in nats on a logarithmic axis. Medians: "
-        f"{middle[0]:.3g} under references without it, {middle[1]:.3g} under targets not trained on it, "
-        f"{middle[2]:.3g} under targets trained on it.",
-        style="figure strip",
-    )
+    medians = "; ".join(f"{words}: {sorted(v)[len(v) // 2]:.3g}" for words, v, _ in rows if v)
+    described = f"One line a model, its loss of the label in nats on a logarithmic axis. Medians: {medians}."
+    return d.svg(name, title, described, style="figure strip")
 
 
 def claims_words(r: Result) -> list[str]:
     """The claims in two lines for a terminal: what was selected, and what the calibrated claims were worth."""
-    attack = next((a for a in r.attacks if a.promises), None)
-    if attack is None or attack.screening is None:
+    attacks = [a for a in r.attacks if a.promises and a.screening is not None]
+    if not attacks:
         return []
-    s = attack.screening
+    s = attacks[0].screening
+    assert s is not None  # asked above
     lines = [f"{thousands(s.selected)} of {thousands(r.data.n)} records selected by {s.name}, no target asked."]
-    for c in attack.claims:
-        if not c.calibrated or c.precision.value is None or c.recall.value is None:
-            continue
-        lines.append(
-            f"{attack.label}, p up to {c.p:g} (calibrated on {c.calibration}): {thousands(c.true_claims)} true and "
-            f"{thousands(c.false_claims)} false claims; precision {_ends(c.precision)}, recall {_ends(c.recall)}."
-        )
+    for attack in attacks:
+        for c in attack.claims:
+            if not c.calibrated or c.precision.value is None or c.recall.value is None:
+                continue
+            lines.append(
+                f"{attack.label}, {thousands(c.selected)} records, p up to {c.p:g} ({kind_words(c.calibration)}): "
+                f"{thousands(c.true_claims)} true and {thousands(c.false_claims)} false claims; precision "
+                f"{_ends(c.precision)}, recall {_ends(c.recall)}."
+            )
     return lines
+
+
+def kind_words(calibration: str | None) -> str:
+    """Which p-value it is.
+
+    >>> kind_words(None), kind_words("population"), kind_words("ranks among references")
+    ('raw', 'calibrated: population', 'ranks among references')
+    """
+    if calibration is None or calibration.startswith("ranks"):
+        return calibration or "raw"
+    return f"calibrated: {calibration}"
 
 
 def _ends(number: Any) -> str:

@@ -112,13 +112,13 @@ def _models(r: Result) -> str:
 
 def _attacks(r: Result, width: int) -> list[str]:
     """The attacks as aligned columns; a rate without a value says so, with the reasons below."""
-    fprs = stated_fprs([a.tpr for a in r.attacks])
+    fprs = stated_fprs([a.tpr for a in r.scored])
     if len(fprs) > 2:  # a terminal has room for two: those that can be shown, smallest first
-        shows = {f: any(t.fpr == f and t.estimate.value is not None for a in r.attacks for t in a.tpr) for f in fprs}
+        shows = {f: any(t.fpr == f and t.estimate.value is not None for a in r.scored for t in a.tpr) for f in fprs}
         fprs = sorted(sorted(fprs, key=lambda f: not shows[f])[:2])
     rows = [["Attack", "Needs", "AUC", *(f"TPR at {percent(f)} FPR" for f in fprs)]]
     bounded = False
-    for a in r.attacks:
+    for a in r.scored:
         row = [a.label + (" *" if a.headline else ""), access_words(a.access), shown(a.auc, why=False)]
         for fpr in fprs:
             at = next((t for t in a.tpr if t.fpr == fpr), None)
@@ -245,7 +245,7 @@ def _scores(result: AuditResult, rows: pd.DataFrame) -> list[str]:
     places = result.records.index.get_indexer(rows.index)
     member = result.scores.get("member")
     released = []
-    for attack in result.summary.attacks:
+    for attack in result.summary.scored:
         column = f"score_{attack.label}"
         if column not in result.records.columns:
             continue

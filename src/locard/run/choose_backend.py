@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from locard.run.backend import Backend, LocalBackend, staffed
-from locard.run.ray_backend import RayBackend
+from locard.run.chunks import Grouping
+from locard.run.ray_backend import RayBackend, places_of_cluster
 from locard.settings import ComputeSettings, Settings
 
 LIBRARIES = (
@@ -35,6 +37,18 @@ def local_workers(settings: Settings, imports: Sequence[str]) -> AbstractContext
     library = "torch" if target.recipe == "torch" else target.estimator.rpartition(".")[0]
     slow = target.recipe in ("sklearn", "torch") and library.partition(".")[0] in LIBRARIES
     return staffed(compute.workers, imports=[library, *imports] if slow else imports, now=compute.backend == "local")
+
+
+def grouping_of(compute: ComputeSettings) -> Grouping:
+    """How jobs are grouped: for the processors and the memory of the machines that train.
+
+    >>> grouping_of(ComputeSettings(workers=2, chunk=8))
+    Grouping(workers=2, size=8, exact=False, elsewhere=None)
+    """
+    elsewhere = None
+    if compute.backend == "ray":
+        elsewhere = partial(places_of_cluster, compute.workers, compute.address)
+    return Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact, elsewhere=elsewhere)
 
 
 def choose_backend(compute: ComputeSettings, local: LocalBackend | None = None) -> Backend:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,11 +26,19 @@ class Grouping:
         workers: processes that share the jobs.
         size: models a chunk; None: measured on the actual network, data and machine.
         exact: one model at a time, so that no result depends on the grouping.
+        elsewhere: asks how many workers there are and how many bytes each has, where they are not on this machine.
     """
 
     workers: int = 1
     size: int | None = None
     exact: bool = False
+    elsewhere: Callable[[], tuple[int, int]] | None = None
+
+    def places(self) -> tuple[int, int]:
+        """How many workers there are, and the bytes of memory for each."""
+        if self.elsewhere is not None:
+            return self.elsewhere()
+        return self.workers, available_bytes() // self.workers
 
 
 def plan_chunks(
@@ -67,14 +75,13 @@ def _group(jobs: list[Job], work: Work, grouping: Grouping) -> tuple[list[Chunk]
     assert isinstance(work.recipe, AnswersMany)
     if grouping.exact:
         return [Chunk((job,)) for job in jobs], {"way": "one", "size": 1, "reason": "compute.exact"}
-    room = Room(
-        workers=grouping.workers, memory=available_bytes() // grouping.workers, device=work.device, size=grouping.size
-    )
+    workers, memory = grouping.places()
+    room = Room(workers=workers, memory=memory, device=work.device, size=grouping.size)
     choice = work.recipe.choose(work.records, [Run(job.index, job.seed) for job in jobs], room)
     chosen = {"way": choice.way, "size": choice.size, "reason": choice.reason}
     if choice.way == "one":
         return [Chunk((job,)) for job in jobs], chosen
-    return [Chunk(tuple(part), "many") for part in even_parts(jobs, choice.size, grouping.workers)], chosen
+    return [Chunk(tuple(part), "many") for part in even_parts(jobs, choice.size, workers)], chosen
 
 
 def even_parts(jobs: Sequence[Job], size: int, workers: int) -> list[Sequence[Job]]:

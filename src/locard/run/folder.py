@@ -29,6 +29,7 @@ WRITTEN = (
     "plan.safetensors",
     "scores.safetensors",
     "records.parquet",
+    "claims.csv",
     "result.json",
     "report.html",
     "run.json",
@@ -103,7 +104,9 @@ class RunFolder:
             with self.store.marked():  # it can be written, or that is said before anything is trained
                 pass
         around = environment(settings.get("seed"), fingerprints)
-        same = {k: v for k, v in settings.items() if k not in ("compute", "screen")}  # no audit depends on them
+        claims = any(str(a.get("name")).startswith("gmia") for a in settings.get("attack", ()))
+        aside = ("compute",) if claims else ("compute", "screen")  # no result depends on them
+        same = {k: v for k, v in settings.items() if k not in aside}
         around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()
         around["base"] = str(base.resolve())
         if read_environment(self.path).get("identity") != around["identity"]:

@@ -23,6 +23,7 @@ from typing import Any
 
 from locard.errors import MissingExtra, RemoteUnavailable, RunStopped, SettingsError
 from locard.run.backend import ATTEMPTS, ONE_THREAD
+from locard.run.memory import available_bytes
 from locard.run.probe import Probe, Storing, probing
 from locard.run.sharing import packed
 from locard.run.worker import DONE, RAISED, packed_error, packed_result
@@ -91,6 +92,29 @@ class RayBackend:
                 yield from tasks.results()
             finally:
                 tasks.cancel()
+
+
+def places_of_cluster(workers: int, address: str | None) -> tuple[int, int]:
+    """How many CPUs work for a run, and the bytes of memory that each can count on: its share of the tightest machine.
+
+    Args:
+        workers: as for ``RayBackend``; where a Ray is still to be started here, they share this machine's memory.
+        address: as for ``RayBackend``.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        RemoteUnavailable: no cluster answers at the address.
+    """
+    if find_spec("ray") is None:
+        raise MissingExtra("ray", "ray", 'compute.backend = "ray"')
+    if address is None and not import_module("ray").is_initialized():
+        return workers, available_bytes() // workers
+    with _connected(workers, address) as ray:
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    if not machines:  # they have yet to come
+        return workers, available_bytes() // workers
+    cpus = sum(int(machine["CPU"]) for machine in machines)
+    return cpus, min(int(machine.get("memory", available_bytes()) / machine["CPU"]) for machine in machines)
 
 
 class _Tasks:

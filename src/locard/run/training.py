@@ -120,6 +120,8 @@ def _note(finished: list[JobDone], folder: RunFolder, watch: Watch) -> None:
     """How long models took, and what their code warned of."""
     if not finished:
         return
+    worked = sum(job.fit_seconds + job.predict_seconds for job in finished)
+    folder.timings["worker_seconds"] = round(worked, 3)  # of all workers together, in training and asking
     folder.timings["fit_seconds_median"] = round(median(job.fit_seconds for job in finished), 4)
     folder.timings["predict_seconds_median"] = round(median(job.predict_seconds for job in finished), 4)
     warned = Counter(message for job in finished for message in job.warned)

@@ -142,6 +142,19 @@ class Store:
             tensor: np.ndarray = f.get_tensor(name)
         return tensor
 
+    def tensors(self, key: str) -> dict[str, np.ndarray]:
+        """Everything in one file.
+
+        Raises:
+            StoreMismatch: as for ``read``.
+        """
+        from safetensors import safe_open
+
+        self._need(key)
+        with safe_open(self.path(key), framework="numpy") as names:
+            kept = list(names.keys())
+        return {name: self.read(key, name) for name in kept}
+
     def shape(self, key: str, name: str) -> tuple[int, ...]:
         """A tensor's shape, from the header.
 

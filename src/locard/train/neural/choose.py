@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from locard.train.neural.many_models import cannot_stack
 from locard.train.neural.objective import check_output
 from locard.train.neural.one_model import length_of, train_one
 from locard.train.neural.stack_training import StackTraining
+from locard.train.neural.state import Stack
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SIZES = (8, 16, 32, 64, 128, 256)
 STEPS = 4  # timed of each candidate, after the first, which records the step
 BETTER = 0.95  # a larger chunk must be this much faster a model to be worth its memory
+LOOK, AT_LEAST = 0.1, 0.2  # looking on may take this share of the training as it is known so far, or so many seconds
+QUICK = 0.05  # seconds: what takes less is timed twice
 BASE_BYTES = 400 * 2**20  # of a process with torch in it, before any model
 
 
@@ -44,6 +46,8 @@ class _Timed:
 
 def choose(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], room: Room) -> Choice:
     """The faster way, and the best chunk size that fits the memory.
+
+    Larger chunks are tried as long as that costs little beside the training itself.
 
     Raises:
         SettingsError: the network does not fit the records, or one model does not fit the memory.
@@ -72,17 +76,19 @@ def choose(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], room: Ro
             bytes=0,
         )
     most = math.ceil(len(runs) / room.workers)
-    best, tried = one, [one]
+    best, tried, begun = one, [one], time.perf_counter()
     for size in sorted({*(s for s in SIZES if s < most), most}):
         if size < 2 or size > max(SIZES):
             continue
+        total = best.total(len(runs), steps, room.workers)
+        if time.perf_counter() - begun + (1 + STEPS) * size * best.step / best.size > max(AT_LEAST, LOOK * total):
+            break
         timed = _time_many(recipe, data, list(runs[:size]))
         if timed.bytes + taken > room.memory:
             break
         tried.append(timed)
-        better = timed.total(len(runs), steps, room.workers) < BETTER * best.total(len(runs), steps, room.workers)
-        best = timed if better else best
-        if timed.step / timed.size > 1.2 * min(t.step / t.size for t in tried):
+        best = timed if timed.total(len(runs), steps, room.workers) < BETTER * total else best
+        if timed.step / timed.size > 1.1 * min(t.step / t.size for t in tried):
             break
     shown = ", ".join(f"{t.size} at a time {1e6 * t.step / t.size:.0f}" for t in tried)
     return _choice(best, steps, ask, f"microseconds a model and step: {shown}")
@@ -96,15 +102,22 @@ def _choice(timed: _Timed, steps: int, ask: float, reason: str) -> Choice:
 def _time_one(recipe: TorchRecipe, data: NetworkData, run: Run) -> _Timed:
     short = _short(recipe, 1)
     train_one(short, data, run)  # loads what torch loads late
-    start = time.perf_counter()
-    state = train_one(short, data, run)
-    first = time.perf_counter() - start
-    start = time.perf_counter()
-    train_one(_short(recipe, 1 + STEPS), data, run)
-    step = max((time.perf_counter() - start - first) / STEPS, 1e-6)
+    first, state = _seconds(short, data, run)
+    longer, _ = _seconds(_short(recipe, 1 + STEPS), data, run)
+    step = max((longer - first) / STEPS, 1e-6)
     size = sum(p.numel() * p.element_size() for p in state.params.values())
     rows = min(recipe.batch_size, len(run.index)) * data.x[0].numel() * data.x.element_size()
     return _Timed("one", 1, max(0.0, first - step), step, BASE_BYTES + 6 * size + 20 * rows)
+
+
+def _seconds(recipe: TorchRecipe, data: NetworkData, run: Run) -> tuple[float, Stack]:
+    """What training one model takes, the shorter of two times where it is quick: other programs disturb."""
+    took: list[float] = []
+    while not took or (len(took) == 1 and took[0] < QUICK):
+        start = time.perf_counter()
+        state = train_one(recipe, data, run)
+        took.append(time.perf_counter() - start)
+    return min(took), state
 
 
 def _time_many(recipe: TorchRecipe, data: NetworkData, runs: list[Run]) -> _Timed:
@@ -117,18 +130,22 @@ def _time_many(recipe: TorchRecipe, data: NetworkData, runs: list[Run]) -> _Time
         start = time.perf_counter()
         training.step(step)
         times.append(time.perf_counter() - start)
-    step_seconds = median(times)
+    step_seconds = min(times)  # what else the machine does can only add
     return _Timed("many", len(runs), begun - step_seconds, step_seconds, BASE_BYTES + training.bytes)
 
 
 def _time_asking(recipe: TorchRecipe, data: NetworkData, run: Run) -> float:
     """Seconds that one model takes for one record, all its forms."""
     model = train_one(_short(recipe, 1), data, run)
-    x = data.rows(np.arange(min(data.records, 2_000)), 0)
-    start = time.perf_counter()
-    for _ in model.logits(x):
-        pass
-    return (time.perf_counter() - start) * data.variants / len(x)
+    seconds = 0.0
+    for rows in (200, 2_000):  # the longer look only where it costs nothing
+        if seconds < 0.01:
+            x = data.rows(np.arange(min(data.records, rows)), 0)
+            start = time.perf_counter()
+            for _ in model.logits(x):
+                pass
+            seconds = time.perf_counter() - start
+    return seconds * data.variants / len(x)
 
 
 def _short(recipe: TorchRecipe, steps: int) -> TorchRecipe:

@@ -37,7 +37,7 @@ class Orders:
         """Memory of the orders."""
         return self._orders.nbytes
 
-    def batch(self, models: Sequence[int], step: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, models: np.ndarray | Sequence[int], step: int) -> tuple[np.ndarray, np.ndarray]:
         """``int64[models, batch]`` rows of the data, and ``bool[models, batch]``: False where a row is padding."""
         at = np.asarray(models)
         epochs, within = np.divmod(step, self._per_epoch[at])

@@ -1,8 +1,9 @@
 """The state and the steps of many models of one architecture in one program, each as if it were alone.
 
-Parameters are stacked along a first axis; ``torch.func`` turns the one-model loss into the losses of all; an ordinary
-optimiser updates the stacks. All models of a stack have taken the same number of steps at any time, so that what an
-optimiser counts is right for each; their epochs may end at different steps.
+Parameters are stacked along a first axis; ``vmap`` turns the one-model loss into the losses of all, whose gradients are
+each model's own, because no loss depends on another model's weights; an ordinary optimiser updates the stacks. All
+models of a stack have taken the same number of steps at any time, so that what an optimiser counts is right for each;
+their epochs may end at different steps.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
 
 from locard.train.asked import Run
-from locard.train.neural.data import NetworkData, Scaling, scaled
+from locard.train.neural.data import NetworkData, scaled
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.graph import Named, Recorded, peak_bytes
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
@@ -30,7 +31,7 @@ from locard.train.neural.objective import (
 from locard.train.neural.one_model import AtEpoch, length_of
 from locard.train.neural.orders import Orders
 from locard.train.neural.schedules import schedule
-from locard.train.neural.state import Stack
+from locard.train.neural.state import Stack, joined
 
 if TYPE_CHECKING:
     from locard.train.neural.recipe import TorchRecipe
@@ -57,11 +58,15 @@ class StackTraining:
         self.scaling = data.scaling([p[0] for p in parts])
         fused = recipe.optimizer.lower() in FUSED and not set(OTHER_FORMS) & set(recipe.optimizer_params)
         self.optimizer = recipe.optimizer_of(list(self.params.values()), **({"fused": True} if fused else {}))
-        self.factors = [schedule(recipe.schedule, recipe.schedule_params, n, recipe.warmup) for n in self.lengths]
+        kinds = list(dict.fromkeys(self.lengths))
+        self.factors = [schedule(recipe.schedule, recipe.schedule_params, n, recipe.warmup) for n in kinds]
+        self.kind = np.array([kinds.index(n) for n in self.lengths])
         self.soft = soft_labels(data.classes, recipe.label_smoothing, data.x.new_zeros((), dtype=data.dtype))
         self.own_loss = recipe.loss_function()
         self.graphs: dict[bool, Recorded] = {}
-        self.places = list(range(len(runs)))  # which run each row of the stack is
+        self.places = np.arange(len(runs))  # which run each row of the stack is
+        self.per_epoch = np.array([n.per_epoch for n in self.lengths])
+        self.total = np.array([n.total for n in self.lengths])
         self.done: dict[int, Stack] = {}
         self._x: torch.Tensor | None = None
 
@@ -80,58 +85,101 @@ class StackTraining:
         step = 0
         while len(self.done) < len(self.lengths):
             self.step(step)
-            ended = [
-                r
-                for r, place in enumerate(self.places)
-                if place not in self.done and self.lengths[place].ends_epoch(step)
-            ]
+            ended = self._ended(step)
             if ended and (at_epoch or patience):
                 self._epoch_over(ended, step, at_epoch, patience)
             for row in ended:
-                place = self.places[row]
-                if step + 1 == self.lengths[place].total and place not in self.done:
+                place = int(self.places[row])
+                if step + 1 == self.total[place] and place not in self.done:
                     self.done[place] = self._row(row)
             step += 1
-            self._compact()
+            if ended:
+                self._compact()
         last = [self.done[place] for place in range(len(self.lengths))]
-        return _joined([patience.best_of(i, s) for i, s in enumerate(last)] if patience else last)
+        return joined([patience.best_of(i, s) for i, s in enumerate(last)] if patience else last)
 
     def now(self) -> Stack:
         """The models as they are."""
         return self._now(list(range(len(self.places))))
 
+    def _ended(self, step: int) -> list[int]:
+        """Rows of the models whose pass, or training, ends with this step."""
+        at = self.places
+        over = ((step + 1) % self.per_epoch[at] == 0) | (step + 1 == self.total[at])
+        return [int(row) for row in np.flatnonzero(over) if int(at[row]) not in self.done]
+
     def step(self, step: int) -> None:
-        """One optimiser step of every model."""
+        """One optimiser step of every model, on its next batch."""
         rows, valid = self.orders.batch(self.places, step)
         flat = torch.from_numpy(rows.reshape(-1)).to(self.data.device)
         if self._x is None or len(self._x) != len(flat):
             self._x = self.data.x.new_empty((len(flat), *self.data.shape))  # one buffer for all steps
         x = torch.index_select(self.data.x, 0, flat, out=self._x).reshape(*rows.shape, *self.data.shape)
-        y = self.data.y.index_select(0, flat)
-        labels = self.soft.index_select(0, y) if self.own_loss is None else y
-        batch = {"x": x, "labels": labels.reshape(*rows.shape, *labels.shape[1:])}
+        y = self.data.y.index_select(0, flat).reshape(rows.shape)
+        weight = None
         if not valid.all() or self.data.weight is not None:
-            batch["present"] = torch.from_numpy(valid).to(device=self.data.device, dtype=self.data.dtype)
-            batch["weight"] = batch["present"]
-            if self.data.weight is not None:
-                batch["weight"] = batch["weight"] * self.data.weight.index_select(0, flat).reshape(rows.shape)
+            weight = torch.from_numpy(valid).to(device=self.data.device, dtype=self.data.dtype)
+        self.learn(step, x, y, weight, self._weights(flat, weight))
+
+    def learn(
+        self,
+        step: int,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        present: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> None:
+        """One optimiser step of every model.
+
+        Args:
+            step: its number; the learning rate and the dropout masks follow from it.
+            x: ``float[models, batch, ...]``.
+            y: ``int64[models, batch]``.
+            present: ``float[models, batch]``, 0 for padding; None where there is none and no weights.
+            weight: ``float[models, batch]``, training weights, 0 for padding; given where ``present`` is.
+        """
+        labels = self.soft.index_select(0, y.reshape(-1)) if self.own_loss is None else y.reshape(-1)
+        batch = {"x": x, "labels": labels.reshape(*y.shape, *labels.shape[1:])}
+        if present is not None and weight is not None:
+            batch |= {"present": present, "weight": weight}
         if self.scaling is not None:
             batch |= self.scaling.tensors()
-        gradients, fresh_buffers = self._gradients(batch | self._masks(step, rows.shape[1]))
+        gradients, fresh_buffers = self._gradients(batch | self._masks(step, y.shape[1]))
         self._clip(gradients)
         for name, p in self.params.items():
             p.grad = gradients[name].contiguous()  # fused optimisers read memory in its order, whatever the strides
         self._update(step)
         self.buffers |= fresh_buffers
 
+    def begin_from(self, models: Stack) -> None:
+        """Weights, running statistics and scaling of these models instead of first ones; the optimiser starts anew."""
+        for n, p in self.params.items():
+            p.data = models.params[n].clone()
+        self.fixed = {n: models.params[n] for n in self.fixed}
+        self.buffers = {n: models.buffers[n].clone() for n in self.buffers}
+        self.scaling = models.scaling
+
+    def _weights(self, flat: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor | None:
+        if present is None or self.data.weight is None:
+            return present
+        return present * self.data.weight.index_select(0, flat).reshape(present.shape)
+
     def _gradients(self, batch: Named) -> tuple[Named, Named]:
         """Gradients and new running statistics; the step is recorded when a batch of its kind comes first."""
         given = ({n: p.detach() for n, p in self.params.items()}, self.fixed | self.buffers, batch)
         key = "weight" in batch
         if key not in self.graphs:
-            self.graphs[key] = Recorded(vmap(grad(self._loss, has_aux=True)), *given)
+            self.graphs[key] = Recorded(self._descent, *given)
         gradients, fresh_buffers = self.graphs[key](*given)
         return gradients, fresh_buffers
+
+    def _descent(self, params: Named, buffers: Named, batch: Named) -> tuple[Named, Named]:
+        """Every model's gradients and new running statistics. (``torch.func.grad`` would load torch's compiler.)"""
+        with torch.enable_grad():
+            leaves = {n: p.requires_grad_() for n, p in params.items()}
+            losses, new = vmap(self._loss)(leaves, buffers, batch)
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, found, strict=True)), {n: b.detach() for n, b in new.items()}
 
     def _loss(self, params: Named, buffers: Named, batch: Named) -> tuple[torch.Tensor, Named]:
         """The loss of one model, and its new running statistics."""
@@ -172,16 +220,16 @@ class StackTraining:
 
     def _update(self, step: int) -> None:
         """One step of the optimiser; where models are at different learning rates, each gets its share of it."""
-        factors = [self.factors[place](step) for place in self.places]
-        top = max(factors)
+        factors = np.array([factor(step) for factor in self.factors])[self.kind[self.places]]
+        top = float(factors.max())
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * top
-        if top == min(factors):
+        if top == factors.min():
             self.optimizer.step()
             return
         before = {n: p.detach().clone() for n, p in self.params.items()}
         self.optimizer.step()
-        share = torch.tensor([f / top for f in factors], dtype=self.data.dtype, device=self.data.device)
+        share = torch.from_numpy(factors / top).to(dtype=self.data.dtype, device=self.data.device)
         with torch.no_grad():
             for n, p in self.params.items():
                 p.copy_(before[n] + (p - before[n]) * share.reshape(-1, *(1 for _ in p.shape[1:])))
@@ -189,12 +237,12 @@ class StackTraining:
     def _epoch_over(self, ended: list[int], step: int, at_epoch: AtEpoch | None, patience: Patience | None) -> None:
         by_epoch: dict[int, list[int]] = {}
         for row in ended:
-            by_epoch.setdefault(self.lengths[self.places[row]].place(step)[0] + 1, []).append(row)
+            by_epoch.setdefault(step // int(self.per_epoch[self.places[row]]) + 1, []).append(row)
         for epoch, rows in by_epoch.items():
             if at_epoch:
-                at_epoch([self.places[r] for r in rows], epoch, self._now(rows))
+                at_epoch([int(self.places[r]) for r in rows], epoch, self._now(rows))
         for row in ended if patience else ():
-            place, now = self.places[row], self._row(row)
+            place, now = int(self.places[row]), self._row(row)
             if patience and patience.enough(place, now, self.data, self.held[place], self.own_loss):
                 self.done[place] = now
 
@@ -209,7 +257,7 @@ class StackTraining:
 
     def _compact(self) -> None:
         """Drop the models that have ended, once they are half of the stack: recording the step again costs time."""
-        going = [r for r, place in enumerate(self.places) if place not in self.done]
+        going = [row for row, place in enumerate(self.places) if int(place) not in self.done]
         if not going or len(going) > len(self.places) // 2:
             return
         for p in self.params.values():
@@ -222,7 +270,7 @@ class StackTraining:
         self.fixed = {n: p[going] for n, p in self.fixed.items()}
         self.buffers = {n: b[going] for n, b in self.buffers.items()}
         self.scaling = None if self.scaling is None else self.scaling.of(going)
-        self.places = [self.places[r] for r in going]
+        self.places = self.places[going]
         self.graphs.clear()
 
 
@@ -250,11 +298,3 @@ def _used(recipe: TorchRecipe, data: NetworkData, keyed: Keyed) -> set[str]:
         loss = record_losses(logits, y, recipe.loss_function(), recipe.label_smoothing).sum()
         gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n for n, g in zip(named, gradients, strict=True) if g is not None}
-
-
-def _joined(parts: list[Stack]) -> Stack:
-    first = parts[0]
-    params = {n: torch.cat([s.params[n] for s in parts]) for n in first.params}
-    buffers = {n: torch.cat([s.buffers[n] for s in parts]) for n in first.buffers}
-    scaling = None if first.scaling is None else Scaling.joined([s.scaling for s in parts if s.scaling is not None])
-    return Stack(first.keyed, params, buffers, scaling, first.classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +76,10 @@ class Stack:
 
     @torch.no_grad()
     def _block(self, x: torch.Tensor, penultimate: bool) -> torch.Tensor:
+        return self.outputs(x, penultimate=penultimate)
+
+    def outputs(self, x: torch.Tensor, *, penultimate: bool = False) -> torch.Tensor:
+        """``float[models, rows, classes]`` in evaluation mode, all rows at once; ``x`` may require its gradient."""
         module = self.keyed.module
         caught: list[torch.Tensor] = []
         layer = last_linear(module) if penultimate else None
@@ -108,3 +112,20 @@ class Stack:
 
     def _one(self, model: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         return {k: v[model] for k, v in self.params.items()}, {k: v[model] for k, v in self.buffers.items()}
+
+
+def joined(parts: Sequence[Stack]) -> Stack:
+    """The models of several stacks of one architecture, one after the other."""
+    first = parts[0]
+    params = {n: torch.cat([s.params[n] for s in parts]) for n in first.params}
+    buffers = {n: torch.cat([s.buffers[n] for s in parts]) for n in first.buffers}
+    scaling = None if first.scaling is None else Scaling.joined([s.scaling for s in parts if s.scaling is not None])
+    return Stack(first.keyed, params, buffers, scaling, first.classes, first.together)
+
+
+def put(models: Stack, others: Stack, rows: Sequence[int]) -> None:
+    """(In place.) These rows of ``models`` become those of ``others``: weights and buffers."""
+    at = list(rows)
+    for mine, theirs in ((models.params, others.params), (models.buffers, others.buffers)):
+        for n, t in mine.items():
+            t[at] = theirs[n][at]
