@@ -20,7 +20,42 @@ def loss(params, x):
     return torch.log_softmax(h + h, -1)[:, 0].mean(), {"h": h.detach().mean(0)}
 
 
+def descent(params, x):
+    """As a step does it: the gradients of all models' summed losses."""
+    with torch.enable_grad():
+        leaves = {n: p.detach().requires_grad_() for n, p in params.items()}
+        losses, _ = vmap(loss)(leaves, x)
+        found = torch.autograd.grad(losses.sum(), list(leaves.values()))
+    return (dict(zip(leaves, found, strict=True)),)
+
+
+def needed(a):
+    """Results that cannot lie over their arguments: those are looked at again, or are smaller, or given, or views."""
+    b = a["x"] * 2
+    v = b.view(12)
+    c = torch.relu(b)
+    small = a["x"].sum(0, keepdim=True) + 1
+    turned = -b.t() + 3 * b.t()
+    return {"c": c + v.sum(), "b": b}, {"broader": small * a["x"], "given": torch.relu(a["x"]), "t": turned}
+
+
 FUNCTIONS = {
+    "summed losses": (descent, (named(w=(3, 4, 5), b=(3, 5), v=(3, 5, 2)), named(x=(3, 6, 4)))),
+    "needed afterwards": (needed, (named(x=(3, 4)),)),
+    "over either factor": (
+        lambda a: (
+            {"first": torch.exp(a["x"]) * a["x"], "second": a["x"] - torch.exp(a["x"]), "sum": a["x"] + 2 * a["x"]},
+        ),
+        (named(x=(3, 4)),),
+    ),
+    "written into a new tensor": (
+        lambda a: ({"out": torch.zeros(3, 4, dtype=torch.float64).add_(a["x"]).mul_(2)},),
+        (named(x=(3, 4)),),
+    ),
+    "a turned product": (
+        lambda a: ({"out": torch.bmm(a["x"].transpose(1, 2), a["y"]).transpose(1, 2).contiguous().view(2, -1)},),
+        (named(x=(2, 3, 4), y=(2, 3, 5)),),
+    ),
     "gradients": (
         vmap(grad(loss, has_aux=True)),
         (named(w=(3, 4, 5), b=(3, 5), v=(3, 5, 2)), named(x=(3, 6, 4))),
@@ -89,13 +124,29 @@ def test_tidying_changes_no_number_and_leaves_nothing_for_nothing():
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_gradients_are_made_where_weights_are_and_constants_once():
+    given = FUNCTIONS["summed losses"][1]
+    recorded = Recorded(descent, *given)
+    left = {str(n.target) for n in recorded.graph.nodes if n.op == "call_function"}
+    assert not any(name in target for target in left for name in ("ones", "clone", "detach"))
+    assert sum(n.target is torch.bmm for n in recorded.graph.nodes) == 5  # two forward; weights' twice, inputs' once
+    (gradients,) = recorded(*given)
+    assert all(g.is_contiguous() for g in gradients.values())
+
+
+def test_what_is_drawn_is_drawn_every_time():
+    recorded = Recorded(lambda a: ({"out": torch.rand(4) + 0 * a["x"]},), {"x": torch.zeros(4)})
+    first, second = (recorded({"x": torch.zeros(4)})[0]["out"] for _ in range(2))
+    assert not torch.equal(first, second)
+
+
 def test_peak_bytes_against_a_hand_count():
     """x[100] of 8 bytes: two results of 800 live at once; a view keeps what it looks at alive."""
 
     def chain(x):
         a = x + 1  # 800
-        b = a * 2  # 1600
-        c = b.exp()  # 1600, a is gone
+        b = a * 2  # 800, over a
+        c = b.exp()  # 1600
         return c.sum()  # 808, b is gone
 
     def view(x):

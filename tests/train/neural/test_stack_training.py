@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -399,3 +402,24 @@ def test_losses_at_the_end_have_the_same_distribution(numbers, optimizer):
     alone = torch.cat([losses(train_one(recipe, data, run)) for run in drawn[:300]]).numpy()
     many = torch.cat([losses(train_many(recipe, data, drawn[i : i + 60])) for i in range(300, 600, 60)]).numpy()
     assert ks_2samp(alone, many).pvalue > FLAKE
+
+
+def test_torchs_compiler_is_not_loaded():
+    """Nor its algebra: a second and more in every process that trains."""
+    script = """
+import sys
+import numpy as np
+from locard.data.records import Records
+from locard.train.asked import Asked, Room, Run
+from locard.train.neural.recipe import TorchRecipe
+
+x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+records = Records(ids=np.arange(40), features=x, labels=np.arange(40) % 2)
+recipe = TorchRecipe(module="mlp", params={"hidden": [4], "dropout": 0.5}, optimizer="adam", epochs=2, batch_size=8)
+runs = [Run(np.arange(i, i + 20), i) for i in range(8)]
+recipe.choose(records, runs, Room())
+list(recipe.answer(records, runs, Asked(audited=np.arange(10), population=np.arange(10))))
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
