@@ -23,7 +23,8 @@ from locard.screen.surprise import surprises
 
 PARTS = ("mean_loss", "loss_spread", "isolation", "own_effect")
 STEPS = 4  # weights are tried in quarters
-MOST = 20_000  # reference records that take part
+MOST, SURELY = 20_000, 5_000  # reference records that take part, as many of them as
+PRODUCTS = 2e11  # let comparing them with all others take so many products, but not fewer than 5,000
 FEWEST = 50
 CLIP = 8.0  # standard deviations; beyond, every attack is right
 FLOOR = 1e-3  # smallest standard deviation of a record, of the pooled one
@@ -44,8 +45,8 @@ class Combined:
     effect measured on the record itself, the mean scaled logit of references that hold it minus that of the others, in
     standard deviations.
 
-    Learnt from are at most 20,000 reference records, chosen by their ids. Nothing is known or learnt of who is in a
-    target.
+    Learnt from are at most 20,000 reference records (5,000 where models and classes are many), chosen by their ids.
+    Nothing is known or learnt of who is in a target.
 
     Args:
         centre: which logits isolation is measured on (see ``locard.screen.features``).
@@ -112,7 +113,8 @@ def _learnt(evidence: Evidence, pool: Vectors, *, own: bool) -> Learnt:
         NotEnoughReferences: too few members to learn from.
     """
     seen = evidence.reference_records
-    places = np.sort(np.argsort(seen.ties, kind="stable")[:MOST])
+    most = int(np.clip(PRODUCTS / max(pool.rows.size, 1), min(SURELY, MOST), MOST))
+    places = np.sort(np.argsort(seen.ties, kind="stable")[:most])
     far = np.full(len(pool), np.nan)
     apart = evidence.own_of_pool.at(places)
     far[places] = nearest_distance(pool.at(places), pool, apart=apart, workers=evidence.workers)
