@@ -1,8 +1,8 @@
 """Screening at scale: exact neighbour counts, and the approximate search against them.
 
 First the promise: 20,000 candidates against 40,000 reference records, 100 models x 10 classes, with delta by rule, in
-30 seconds and 2 GB on two cores. It runs in a process of its own, so that the memory is its own. Then ``combined`` on the
-same world.
+30 seconds and 2 GB on two cores. It runs in a process of its own, so that the memory is its own. Then ``combined`` on
+the same world.
 
 Then the approximate search on all 299,285 records of census-income: raw features (one-hot and standardised), each
 record against all others. Its recall is that of the nearest record and of the 10 nearest, on 1,000 records drawn at

@@ -203,8 +203,8 @@ def _histogram(scores: np.ndarray, member: np.ndarray) -> Histogram:
     edges = np.linspace(low, high, BINS + 1)
     shares = []
     for side in (member, ~member):
-        place = np.clip(np.searchsorted(edges, scores[side], side="right") - 1, 0, BINS - 1)
-        shares.append((np.bincount(place, minlength=BINS) / max(1, place.size)).tolist())
+        inside = np.clip(scores[side], low, high)  # the outer bins take the rest
+        shares.append((np.histogram(inside, bins=BINS, range=(low, high))[0] / max(1, inside.size)).tolist())
     return Histogram(edges=edges.tolist(), members=shares[0], non_members=shares[1])
 
 
