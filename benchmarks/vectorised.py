@@ -1,7 +1,7 @@
 """Many networks in one program against one after another; both in one run, in turns, because machines' speeds drift.
 
-The engine's side is what a run does: it chooses, trains on two workers of one thread each, and stores. Starting workers
-and importing are outside on both sides; choosing, which a run does once, is printed apart and is part of the time. The
+The engine's side is what a run does: it chooses how, trains on two workers of one thread each, and stores. Starting
+workers and importing are outside on both sides; choosing, which a run does once, is part of the engine's time. The
 other sides are one process with one thread: the loop over a ``DataLoader`` that other auditors run, and a loop over
 tensors as an expert writes it. ``float32`` throughout.
 """
@@ -112,9 +112,9 @@ CNN = Case(
     params={"channels": [16, 32], "kernel": 5, "dense": 128},
     batch=100,
     records=2_000,
-    epochs=1,
+    epochs=3,
     models=16,
-    timed=4,
+    timed=2,
 )
 
 
@@ -134,10 +134,8 @@ def engine(case: Case, records: Records, plan: Plan, backend: LocalBackend) -> t
     with tempfile.TemporaryDirectory() as path, RunFolder(path) as folder:
         jobs = plan_jobs(case.recipe, records, plan, few, Seed(7))
         work = Training(case.recipe, records, few, few[:0], folder.store)
-        begun: list[float] = []
-        watch = Watch(progress=lambda stage, done, total: begun.append(time.perf_counter()))
         start = time.perf_counter()
-        train_missing(work, jobs, folder, backend, watch, Grouping(workers=WORKERS))
+        train_missing(work, jobs, folder, backend, Watch(), Grouping(workers=WORKERS))
         seconds = time.perf_counter() - start
         chosen = folder.timings["chunks"]
     return seconds, f"{chosen['size']} at a time; {chosen['reason']}"
@@ -207,11 +205,11 @@ def measure(case: Case, backend: LocalBackend) -> dict[str, float]:
             each = a_model(loop, case, records, plan)
             ratios[name].append(each * case.models / took)
             print(f"{case.name}: {name} {1e6 * each / case.steps:.0f} microseconds a step", flush=True)
-        flop = 2 * case.macs * case.records * case.epochs * case.models
-        ratios["peak"].append(flop / took / both)
-        if case.loader:
-            ratios["limit"].append(each * case.models / (flop / both))
-        print(f"{case.name}: {flop / took / 1e9:.0f} of {both / 1e9:.0f} GFLOP/s on {WORKERS} cores", flush=True)
+        if case.macs:
+            flop = 2 * case.macs * case.records * case.epochs * case.models
+            ratios["peak"].append(flop / took / both)
+            ratios["limit"].append(each * case.models / (flop / both))  # of the last loop, as if nothing else took time
+            print(f"{case.name}: {flop / took / 1e9:.0f} of {both / 1e9:.0f} GFLOP/s on {WORKERS} cores", flush=True)
     return {name: statistics.median(found) for name, found in ratios.items() if found}
 
 
