@@ -14,6 +14,7 @@ from locard.train.neural.layers import Keyed
 from locard.train.neural.objective import as_classes, last_linear
 
 ROWS = 16_384  # (model, record) pairs asked at once: their activations stay near the processor
+PICTURES = 256  # the same of pictures, whose activations are many times the picture
 
 
 @dataclass(eq=False)
@@ -65,7 +66,8 @@ class Stack:
         Raises:
             SettingsError: there is no linear layer that is called.
         """
-        block = max(64, ROWS // len(self)) if self._many else ROWS
+        most = PICTURES if x.ndim > 2 else ROWS
+        block = max(64, most // len(self)) if self._many else most
         for start in range(0, len(x), block):
             rows = slice(start, min(len(x), start + block))
             yield rows, self._block(x[rows], penultimate)
