@@ -52,3 +52,20 @@ def test_looking_costs_at_most_a_tenth_of_the_training(chosen, steps, sizes):
     best, looked = chosen(one=0.02, many=lambda n: 0.02 * n, models=16, steps=steps)
     assert looked == sizes
     assert best.way == "one"
+
+
+@pytest.mark.parametrize(("start", "step"), [(0.004, 2e-5), (0.02, 1e-4), (0.3, 2e-5), (0.01, 0.01)])
+def test_a_step_is_not_thought_free_because_its_time_drowns_in_the_start(numbers, monkeypatch, start, step):
+    """The start takes long and is uneven: one step at a time was once called 1 microsecond, and took 60 times longer."""
+    uneven = iter([0.0] + 20 * [-0.001, 0.0])
+
+    def seconds(recipe, data, run):
+        from locard.train.neural.one_model import train_one
+
+        return start + recipe.steps * step + next(uneven), train_one(recipe, data, run)
+
+    monkeypatch.setattr(module, "_seconds", seconds)
+    recipe = TorchRecipe(module="logistic", steps=1000)
+    records = numbers()
+    timed = module._time_one(recipe, recipe.data(records, "cpu"), Run(np.arange(20), 0))
+    assert 0.5 * step < timed.step

@@ -27,6 +27,7 @@ STEPS = 4  # timed of each candidate, after the first, which records the step
 BETTER = 0.95  # a larger chunk must be this much faster a model to be worth its memory
 LOOK, AT_LEAST = 0.1, 0.2  # looking on may take this share of the training as it is known so far, or so many seconds
 QUICK = 0.05  # seconds: what takes less is timed twice
+CLEAR = 1.5  # more steps must take so many times what one takes, before a step's time is a difference of the two
 BASE_BYTES = 400 * 2**20  # of a process with torch in it, before any model
 
 
@@ -103,8 +104,12 @@ def _time_one(recipe: TorchRecipe, data: NetworkData, run: Run) -> _Timed:
     short = _short(recipe, 1)
     train_one(short, data, run)  # loads what torch loads late
     first, state = _seconds(short, data, run)
-    longer, _ = _seconds(_short(recipe, 1 + STEPS), data, run)
-    step = max((longer - first) / STEPS, 1e-6)
+    more = STEPS
+    longer, _ = _seconds(_short(recipe, 1 + more), data, run)
+    while longer < CLEAR * first and longer < QUICK:  # a difference within the noise would call any step free
+        more *= 4
+        longer, _ = _seconds(_short(recipe, 1 + more), data, run)
+    step = (longer - first) / more if longer >= CLEAR * first else longer / (1 + more)
     size = sum(p.numel() * p.element_size() for p in state.params.values())
     rows = min(recipe.batch_size, len(run.index)) * data.x[0].numel() * data.x.element_size()
     return _Timed("one", 1, max(0.0, first - step), step, BASE_BYTES + 6 * size + 20 * rows)
