@@ -56,7 +56,7 @@ def test_looking_costs_at_most_a_tenth_of_the_training(chosen, steps, sizes):
 
 @pytest.mark.parametrize(("start", "step"), [(0.004, 2e-5), (0.02, 1e-4), (0.3, 2e-5), (0.01, 0.01)])
 def test_a_step_is_not_thought_free_because_its_time_drowns_in_the_start(numbers, monkeypatch, start, step):
-    """The start takes long and is uneven: one step at a time was once called 1 microsecond, and took 60 times longer."""
+    """The start takes long and is uneven: a step was once called 1 microsecond, and took 60."""
     uneven = iter([0.0] + 20 * [-0.001, 0.0])
 
     def seconds(recipe, data, run):
