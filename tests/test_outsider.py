@@ -173,6 +173,9 @@ def test_the_command_line(base, cli):
     assert "Check      target and references answer alike: as expected" in said
     _, told, _ = cli("attack", str(base / "attack.toml"), "--out", str(base / "run"), "--json")
     assert json.loads(told)["kind"] == "attack"
+    code, _, wrong = cli("report", str(base / "run"))
+    assert code == 2
+    assert "holds an attack on a model that may only be asked" in wrong
 
 
 NETWORK = """

@@ -445,6 +445,7 @@ class AuditResult:
         """
         folder = make_folder(Path(folder))
         remove(folder / "result.json")
+        remove(folder / "claims.csv")  # of an attack that was run in this folder
         write_file(folder / "scores.safetensors", _tensors(self.scores))
         write_file(folder / "records.parquet", _parquet(self.records))
         write_file(folder / "result.json", self.to_json().encode())
@@ -462,6 +463,11 @@ class AuditResult:
         from safetensors.numpy import load_file
 
         folder = Path(folder)
+        if (folder / "claims.csv").is_file():
+            raise StoreMismatch(
+                f"A finished audit is needed, but {folder} holds an attack on a model that may only be asked. Its page "
+                f"is report.html, its claims are in claims.csv; locard attack writes both again."
+            )
         absent = [n for n in FILES if not (folder / n).is_file()]
         if absent:
             raise StoreMismatch(

@@ -110,7 +110,7 @@ class RunFolder:
         around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()
         around["base"] = str(base.resolve())
         if read_environment(self.path).get("identity") != around["identity"]:
-            for stale in ("result.json", "report.html", "screen.json", "screen.parquet"):
+            for stale in ("result.json", "report.html", "claims.csv", "screen.json", "screen.parquet"):
                 remove(self.path / stale)
         write_file(self.path / "environment.json", _json(around))
         write_file(self.path / "settings.toml", to_toml(settings).encode())
