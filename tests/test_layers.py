@@ -72,7 +72,8 @@ ALLOWED: dict[str, set[str]] = {
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
-    "attack_report": EVERYONE | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack"},
+    "attack_report": EVERYONE
+    | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
     "outsider": EVERYONE
     | {"attack_result", "attack_report", "prepare_attack", "data", "train", "run", "observe", "attacks", "assess"}
     | {"prepare", "report"},

@@ -143,6 +143,8 @@ def test_a_wrong_guess_is_noticed(base):
         ({"attacked": {"access": "labels"}}, SettingsError, "attacked.access: class probabilities are needed by gmia"),
         ({"attacked": {"candidates": "nobody.txt"}}, SettingsError, "nobody.txt cannot be read"),
         ({"attacked": {"model": "theirs:nothing"}}, SettingsError, "attacked.model"),
+        ({"references": {"plan": "pairs"}}, SettingsError, "references.plan: 'out_only' is needed"),
+        ({"data": {"pool": 100}}, SettingsError, "data.pool: it belongs to locard audit"),
         ({"references": {"models": 2}}, NotEnoughReferences, r"gmia.* needs 2 reference models .* among those"),
     ],
 )
@@ -214,6 +216,8 @@ def test_an_indirect_attack_beside_the_direct_one(base):
     result = attack_settings(make_settings(tree), base=base, out=base / "run")
     direct, other = result.summary.attacks
     assert (direct.how, other.how) == ("direct", "indirect")
+    assert "The rates are those of each list by itself" in result.summary.verdict
+    assert result.summary.verdict.count("By gmia") == 2
     assert other.tested == 2
     assert other.queries == result.summary.target.indirectly > 0
     assert result.summary.target.queries == direct.queries + other.queries + result.summary.target.about_calibration

@@ -26,7 +26,9 @@ from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.observe.asking import AskableTarget
 from locard.prepare import Prepared
 from locard.prepare_attack import AttackCase
+from locard.report.numbers import percent
 from locard.result import NotRun
+from locard.stats import fewest_claims
 from locard.types import Claims
 
 CARDS = 50  # tested candidates that have a card
@@ -103,7 +105,7 @@ def attack_result(
         locard_version=__version__,
         name=settings.name,
         seed=settings.seed,
-        verdict=_verdict(parts[0], len(prepared.split.audited), checks),
+        verdict=_verdict(parts, len(prepared.split.audited), checks),
         target=AskedPart(
             model=case.model.name,
             access=case.attacked.access,
@@ -131,7 +133,7 @@ def attack_result(
         checks=checks,
         cards=_cards(case, tested, chosen, direct[0].claims, losses) if direct else [],
         not_run=not_run,
-        unresolved=_unresolved(parts[0], selection, checks),
+        unresolved=_unresolved(direct[0].claims if direct else None, parts[0], selection, checks),
         settings=settings.without_compute(),
     )
     return AttackResult(summary, _table(prepared, made))
@@ -155,46 +157,51 @@ def _claims_part(made: Made) -> AttackClaims:
     )
 
 
-def _verdict(part: AttackClaims, candidates: int, checks: list[Any]) -> str:
+def _verdict(parts: list[AttackClaims], candidates: int, checks: list[Any]) -> str:
+    """One or two sentences an attack: each list of claims has a rate of its own, and both together have none."""
     wrong = [c.name for c in checks if c.passed is False]
     doubt = f" Read the checks first: not as expected: {', '.join(wrong)}." if wrong else ""
+    several = len(parts) > 1
+    said = [(f"By {p.name}: " if several else "") + _found(p, candidates) for p in parts]
+    joint = " The rates are those of each list by itself, not of both together." if several else ""
+    return " ".join(said) + joint + doubt
+
+
+def _found(part: AttackClaims, candidates: int) -> str:
     if part.claimed:
         return (
             f"{part.claimed:,} of {candidates:,} candidates are claimed to be in the training set, of {part.tested:,} "
-            f"tested; on average over repetitions at most {percent_of(part.fdr)} of such claims are false. Nothing is "
-            f"said of the others.{doubt}"
+            f"tested; on average over repetitions at most {percent(part.fdr)} of such claims are false. Nothing is "
+            f"said of the others."
         )
     return (
         f"Nothing is claimed: of {part.tested:,} tested candidates (of {candidates:,}) none passes at a false "
-        f"discovery rate of {percent_of(part.fdr)}. That does not say that none of them is in the training set.{doubt}"
+        f"discovery rate of {percent(part.fdr)}. That does not say that none of them is in the training set."
     )
 
 
-def percent_of(share: float) -> str:
-    """A rate in words.
-
-    >>> percent_of(0.05)
-    '5 %'
-    """
-    return f"{100 * share:.3g} %"
-
-
-def _unresolved(part: AttackClaims, selection: SelectionPart, checks: list[Any]) -> list[str]:
+def _unresolved(direct: Claims | None, part: AttackClaims, selection: SelectionPart, checks: list[Any]) -> list[str]:
     out = []
-    if selection.tested < selection.selected:
+    if direct is not None and selection.tested < selection.selected:
         out.append(
             f"The budget allowed {selection.tested:,} of {selection.selected:,} selected candidates, with their "
             f"calibration records."
         )
-    if not selection.calibration:
+    if direct is None:
+        out.append(
+            "Claims of an indirect attack rest on p_rank alone here, which promises nothing where recipe or training "
+            "size are guessed wrong."
+        )
+    elif not selection.calibration:
         out.append(
             "No held-out record is selected by the same screen, so nothing is calibrated: claims rest on p_rank, "
             "which promises nothing where recipe or training size are guessed wrong. Hold out more records "
             "(data.population), or select more candidates (screen.select)."
         )
     elif not part.claimed:
-        fewest = part.promises["p_adjusted"].split(". ")[1]
-        out.append(f"With {selection.calibration:,} calibration records: {fewest}")
+        fewest = fewest_claims(part.tested, selection.calibration, part.fdr)
+        least = f"at least {fewest:,} must be claimed together" if fewest else "no claim is possible"
+        out.append(f"With {selection.calibration:,} calibration records and {part.tested:,} tested candidates {least}.")
     out += [f"Not judged: {c.name} ({c.expected})." for c in checks if c.passed is None]
     return out
 

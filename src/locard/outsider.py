@@ -18,7 +18,7 @@ from locard.attacks.gmia import GMIA
 from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.check import Problems
 from locard.data.split import Split
-from locard.errors import QueryBudgetSpent, RunStopped, SettingsError
+from locard.errors import QueryBudgetSpent, SettingsError
 from locard.files import remove
 from locard.observe.asking import AskableTarget
 from locard.observe.observations import ArrayReader, Observations
@@ -29,10 +29,9 @@ from locard.observe.target import Target
 from locard.prepare import Prepared, describe
 from locard.prepare_attack import AttackCase, prepare_attack
 from locard.result import NotRun
-from locard.run.choose_backend import choose_backend
-from locard.run.chunks import Grouping
 from locard.run.folder import RunFolder
-from locard.run.training import Watch, train_missing
+from locard.run.train_all import train_all
+from locard.run.training import Watch
 from locard.settings import Settings
 from locard.settings_attacked import AttackedSettings
 from locard.train.asked import Run
@@ -54,28 +53,16 @@ def attack_settings(
     with RunFolder(out) as folder:
         for stale in ("claims.csv", "result.json", "report.html"):
             remove(out / stale)
-        tree = settings.model_dump(mode="json", exclude_none=True)
+        tree = case.prepared.settings.model_dump(mode="json", exclude_none=True)
         folder.begin(tree, case.prepared.plan, describe(case.prepared), case.prepared.base)
-        keys = _trained(case.prepared, folder, told)
+        work, jobs = case.prepared.work(folder.store, folder.weights)
+        keys = train_all(work, jobs, folder, settings.compute, told, what="references")
         result = _attack(case, folder, keys, told)
         from locard.report.attack_page import write_attack_report
 
         result.save(out)
         write_attack_report(result, out / "report.html")
     return result
-
-
-def _trained(prepared: Prepared, folder: RunFolder, watch: Watch) -> list[str]:
-    compute = prepared.settings.compute
-    work, jobs = prepared.work(folder.store, folder.weights)
-    grouping = Grouping(workers=compute.workers, size=compute.chunk, exact=compute.exact)
-    left = train_missing(work, jobs, folder, choose_backend(compute), watch, grouping, stop_after=compute.seconds)
-    if left:
-        raise RunStopped(
-            f"All {len(jobs)} references are needed, but after compute.stop_after = {compute.stop_after!r} "
-            f"{len(left)} are missing. Run the same command again: those that are finished are kept."
-        )
-    return [job.key for job in jobs]
 
 
 def _attack(case: AttackCase, folder: RunFolder, keys: list[str], watch: Watch) -> AttackResult:
@@ -177,7 +164,8 @@ def _affordable(tested: Tested, split: Split, attacked: AttackedSettings, *, dir
     budget = attacked.budget
     if not direct:  # nobody is asked about
         nobody = np.zeros(0, dtype=np.int64)
-        return ChosenToAsk(nobody, nobody, np.arange(len(split.population))[: min(attacked.check, budget or 10**9)])
+        most = attacked.check if budget is None else min(attacked.check, budget)
+        return ChosenToAsk(nobody, nobody, np.arange(len(split.population))[:most])
     if budget is None or len(order) + len(everyone) <= budget:
         left = len(others) if budget is None else budget - len(order) - len(everyone)
         return ChosenToAsk(np.sort(order), everyone, others[: min(attacked.check, left)])

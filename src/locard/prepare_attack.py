@@ -84,6 +84,8 @@ def prepare_attack(settings: Settings, base: Path, problems: Problems | None = N
     if records is not None and ids is not None:
         with problems.gather():
             mask = mask_of_ids(records, ids, "attacked.candidates")
+    with problems.gather():
+        _only_ours(settings)
     problems.settle()
     assert attacked is not None
     assert records is not None
@@ -102,6 +104,27 @@ def prepare_attack(settings: Settings, base: Path, problems: Problems | None = N
                 f"The attack {name} {missing} among those that do not screen. Raise references.models."
             )
     return AttackCase(prepared, attacked, model, direct, indirect, dropped)
+
+
+def _only_ours(settings: Settings) -> None:
+    """Refuse what an audit would do and an attack does not, instead of passing over it.
+
+    Raises:
+        SettingsError: each such setting.
+    """
+    problems = Problems()
+    if "plan" in settings.references.model_fields_set and settings.references.plan != "out_only":
+        problems.add(
+            f"references.plan: 'out_only' is needed for locard attack, whose references hold no candidate, found "
+            f"{settings.references.plan!r}. Leave it out."
+        )
+    if settings.data.pool is not None:
+        problems.add(
+            "data.pool: it belongs to locard audit; attacked.candidates says who is in question. Leave it out."
+        )
+    if settings.released is not None:
+        problems.add("released: it belongs to locard audit, of a model whose members are known. Leave it out.")
+    problems.settle()
 
 
 def _claiming(settings: Settings) -> dict[str, GMIA | GMIAIndirect]:
@@ -173,7 +196,8 @@ def _planned(settings: Settings, records: Records, recipe: Any, split: Split, po
         replace=given.replace,
         seed=Seed(settings.seed).child("plan"),
     )
-    settings = settings.model_copy(update={"screen": settings.screen or ScreenSettings()})
+    drawn = given.model_copy(update={"plan": "out_only", "size": size})
+    settings = settings.model_copy(update={"screen": settings.screen or ScreenSettings(), "references": drawn})
     made = Prepared(settings, records, split, recipe, plan, Chosen({}, {}, ()), None, None, None, base)
     screened = with_screening(made, wanted=True)
     assert screened.screening is not None  # the settings name one

@@ -206,7 +206,7 @@ class ClaimsPart(Part):
     calibrated: bool = Field(description="False: the raw p-value of the paper, with a tail model beyond its references")
     calibration: str | None = Field(
         description="'own non-members' of the target, each left out of its own set (the owner's), or 'population' (the "
-        "outsider's: held out of every model); None for raw p-values"
+        "outsider's: held out of every model); 'ranks among references', which is no calibration; None for raw p-values"
     )
     selected: int = Field(description="records tested")
     true_claims: int

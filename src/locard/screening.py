@@ -10,12 +10,11 @@ from typing import Any
 
 from locard.assess.looks import describe_selected
 from locard.assess.screening import Answered, nearest_places, screen_records
-from locard.errors import RunStopped
 from locard.files import remove, write_file
 from locard.prepare import Prepared, describe, prepare
-from locard.run.choose_backend import choose_backend, grouping_of
 from locard.run.folder import RunFolder
-from locard.run.training import Watch, train_missing
+from locard.run.train_all import train_all
+from locard.run.training import Watch
 from locard.screen.screened import Screened
 from locard.settings import AttackSettings, Settings
 from locard.settings_screen import ScreenSettings
@@ -48,7 +47,11 @@ def screen_settings(settings: Settings, *, base: Path, out: Path, watch: Watch |
         remove(out / "screen.json")
         tree = settings.model_dump(mode="json", exclude_none=True)
         folder.begin(tree, case.plan, describe(case), case.base)
-        keys = _trained(case, folder, watch or Watch()) if case.screening.trains else []
+        keys: list[str] = []
+        if case.screening.trains:
+            work, jobs = case.work(folder.store, folder.weights)
+            wanted = [jobs[m] for m in case.screening.models]
+            keys = train_all(work, wanted, folder, settings.compute, watch or Watch(), what="screening references")
         floor, workers = case.recipe.probability_floor, settings.compute.workers
         answered = Answered(case.records, case.plan, case.split, case.asked, floor, folder.store, keys, workers)
         screened, evidence = screen_records(case.screening, answered, case.seed)
@@ -56,27 +59,6 @@ def screen_settings(settings: Settings, *, base: Path, out: Path, watch: Watch |
         write_file(out / "screen.parquet", _parquet(screened))
         write_file(out / "screen.json", (json.dumps(written, indent=1, ensure_ascii=False) + "\n").encode())
     return written
-
-
-def _trained(case: Prepared, folder: RunFolder, watch: Watch) -> list[str]:
-    """Train the screening references that are missing; the keys of all of them.
-
-    Raises:
-        RunStopped: the time given was over before all were trained.
-    """
-    assert case.screening is not None  # else nothing is screened
-    compute = case.settings.compute
-    work, jobs = case.work(folder.store, folder.weights)
-    wanted = [jobs[m] for m in case.screening.models]
-    grouping = grouping_of(compute)
-    left = train_missing(work, wanted, folder, choose_backend(compute), watch, grouping, stop_after=compute.seconds)
-    if left:
-        raise RunStopped(
-            f"All {len(wanted)} screening references are needed, but after compute.stop_after = "
-            f"{compute.stop_after!r} {len(left)} are missing. Run the same command again: those that are finished are "
-            f"kept."
-        )
-    return [job.key for job in wanted]
 
 
 def _tree(case: Prepared, screened: Screened, pool: int, training_size: float) -> dict[str, Any]:

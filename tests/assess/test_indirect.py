@@ -42,6 +42,8 @@ def test_an_audit_with_the_indirect_attack(npz, tmp_path):
         (p, "ranks among references") for p in (0.1, 0.01, 0.001)
     ]
     assert other.claims[3].recall.reason.startswith("not resolvable: with 6 references no p-value is below 1/7")
+    assert [c.calibration for c in other.claims] == 3 * [None] + 3 * ["ranks among references"]
+    assert not any(c.calibrated for c in other.claims)  # a rank among references of another pool is no calibration
     assert [a.name for a in result.summary.scored] == ["gmia"]
     page = report_html(result)
     assert "the record itself was never asked" in page
@@ -56,9 +58,11 @@ def test_an_audit_with_the_indirect_attack(npz, tmp_path):
 def test_ranks_are_counted_as_a_loop_would():
     rng = np.random.default_rng(0)
     ranks, raw, member = rng.integers(1, 11, size=(8, 3)) / 10, rng.random((8, 3)), rng.random((8, 3)) < 0.5
-    rows = ranked_table(raw, ranks, member, np.arange(8) // 2, references=9)
-    for row in rows:
-        p = ranks if row.calibrated else raw
+    plain_rows, ranked = ranked_table(raw, ranks, member, np.arange(8) // 2, references=9)
+    rows = [*plain_rows, *ranked]
+    assert not any(row.calibrated for row in rows)
+    for place, row in enumerate(rows):
+        p = raw if place < 3 else ranks
         assert row.true_claims == sum(p[t, r] <= row.p for t in range(8) for r in range(3) if member[t, r])
         assert row.false_claims == sum(p[t, r] <= row.p for t in range(8) for r in range(3) if not member[t, r])
     assert rows[3].recall.value is not None  # 1/10 can be reached with nine references

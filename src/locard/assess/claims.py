@@ -36,9 +36,9 @@ class ClaimsAt:
     realised_fpr: Estimate
 
     def part(self, calibration: str | None = None) -> ClaimsPart:
-        """The row as a node of ``result.json``; ``calibration`` says on whom p-values were calibrated."""
+        """The row as a node of ``result.json``; ``calibration`` says by whom p-values were calibrated or ranked."""
         numbers = {k: Number.of(getattr(self, k)) for k in ("precision", "recall", "realised_fpr")}
-        return ClaimsPart(**(vars(self) | numbers), calibration=calibration if self.calibrated else None)
+        return ClaimsPart(**(vars(self) | numbers), calibration=calibration)
 
 
 def claim_targets(
@@ -194,18 +194,18 @@ def ranked_table(
     references: int,
     cut_offs: Sequence[float] = CUT_OFFS,
     confidence: float = 0.95,
-) -> list[ClaimsAt]:
+) -> tuple[list[ClaimsAt], list[ClaimsAt]]:
     """The same for p-values that are given, of records that were all tested: raw ones, and ranks among references.
 
-    The targets share no model with each other's references.
+    Neither are calibrated. The targets share no model with each other's references.
     """
     rule = _Pooling(np.ones(member.shape, dtype=np.bool_), member, pair, 1.0, confidence)
-    rows = [ClaimsAt(p=c, calibrated=False, **rule.row(raw <= c, None)) for c in cut_offs]
+    ranked = []
     for c in cut_offs:
         short = 1 / (references + 1) > c * (1 + 1e-12)
         why = f"not resolvable: with {references} references no p-value is below 1/{references + 1}" if short else None
-        rows.append(ClaimsAt(p=c, calibrated=True, **rule.row(ranks <= c * (1 + 1e-12), why)))
-    return rows
+        ranked.append(ClaimsAt(p=c, calibrated=False, **rule.row(ranks <= c * (1 + 1e-12), why)))
+    return [ClaimsAt(p=c, calibrated=False, **rule.row(raw <= c, None)) for c in cut_offs], ranked
 
 
 def calibrated_scores(

@@ -13,11 +13,12 @@ from locard.assess.screening import Tested
 from locard.assess.selected import pairs_of
 from locard.attacks import paper_of
 from locard.attacks.gmia_indirect import GMIAIndirect
+from locard.attacks.indirect.found import PROMISES as KOST
 from locard.data.records import Records
 from locard.errors import DataError
 from locard.observe.asking import AskableTarget, QueryLog
 from locard.observe.signals import ScaledLogit
-from locard.result import AttackPart, Histogram, IndirectPart, Number, ReferenceCount, Roc
+from locard.result import AttackPart, ClaimsPart, Histogram, IndirectPart, Number, ReferenceCount, Roc
 from locard.stats import p_rank
 from locard.train.influence import TeachableReferences
 
@@ -25,8 +26,7 @@ RANKS = "ranks among references"
 PROMISES = {
     "p_rank": "The rank of the target's combined answer among those of the testing references, which had no part in "
     "choosing or shaping the queries: at most u with probability at most u, if the target was made like them.",
-    "p_raw": "Kost's combination of the queries' smoothed p-values, as in the paper. Not calibrated, and not valid in "
-    "general: it holds for normal statistics alone.",
+    **KOST,
     "abstained": 'Nothing is said. It never means "non-member", nor "safe".',
 }
 
@@ -80,9 +80,10 @@ def indirect_part(
             )
         )
     member, pair = plan.member[tested.targets][:, places], pairs_of(audited, tested)
-    rows = ranked_table(
+    plain_rows, ranked = ranked_table(
         raw, ranks, member, pair, references=len(halves.testing), cut_offs=CUT_OFFS, confidence=confidence
     )
+    rows = [*(r.part() for r in plain_rows), *(r.part(RANKS) for r in ranked)]
     return _part(method, label, tested, rows, parts, len(halves.testing))
 
 
@@ -111,7 +112,7 @@ def _part(
     method: GMIAIndirect,
     label: str,
     tested: Tested,
-    rows: list[Any],
+    rows: list[ClaimsPart],
     parts: list[IndirectPart],
     references: int,
 ) -> AttackPart:
@@ -135,7 +136,7 @@ def _part(
         roc=Roc(fpr=[], tpr=[], low=[], high=[]),
         histogram=Histogram(edges=[], members=[], non_members=[]),
         screening=tested.part(),
-        claims=[r.part(RANKS) for r in rows],
+        claims=rows,
         promises=PROMISES,
         indirect=parts,
     )

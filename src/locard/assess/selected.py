@@ -70,7 +70,8 @@ def claims_on_selected(
             p = calibrated_scores(scores, tested.selected, member)
             return OnSelected([r.part(OWN) for r in table], _recall(p, audited, tested, member), factor, {}, [])
         own = _claims(attack, replace(half, population=None), tested, owner=True)
-        rows = [r.part(OWN) for r in claims_table(own, ids, member, pair, factor=factor, confidence=confidence)]
+        table = claims_table(own, ids, member, pair, factor=factor, confidence=confidence)
+        rows = [r.part(OWN if r.calibrated else None) for r in table]
         if tested.population is not None and tested.population.any():
             others = _claims(attack, half, tested, owner=False)
             table = claims_table(others, ids, member, pair, factor=factor, confidence=confidence)

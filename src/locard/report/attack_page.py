@@ -111,12 +111,16 @@ def attack_text(result: AttackResult, *, width: int = 88) -> str:
     for c in r.checks:
         outcome = {True: "as expected", False: "NOT AS EXPECTED", None: "not judged"}[c.passed]
         lines += _item("Check", f"{c.name}: {outcome}" + (f" (p {p_value(c.p)})" if c.p is not None else ""), width)
-    claimed = result.claims[result.claims["decision"] == "member"].sort_values("p_adjusted", kind="stable")
-    if len(claimed):
-        names = ", ".join(str(v) for v in claimed["id"].head(NAMED).tolist())
-        more = f" and {len(claimed) - NAMED:,} more" if len(claimed) > NAMED else ""
-        first = r.attacks[0]
-        lines += ["", *_item("Members", f"{names}{more} (at a false discovery rate of {percent(first.fdr)})", width)]
+    for a in r.attacks:  # each list has its own rate; both together have none
+        mine = result.claims[(result.claims["attack"] == a.name) & (result.claims["decision"] == "member")]
+        if len(mine):
+            ids = mine.sort_values("p_adjusted", kind="stable")["id"]
+            more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
+            names = ", ".join(str(v) for v in ids.head(NAMED).tolist())
+            lines += [
+                "",
+                *_item("Members", f"{names}{more} (by {a.name}, false discovery rate {percent(a.fdr)})", width),
+            ]
     lines += [line for n in r.not_run for line in _item("Not run", f"{n.name}: {n.reason}", width)]
     lines += [line for words in r.unresolved for line in _item("Open", words, width)]
     return "\n".join(visible(line) for line in lines) + "\n"

@@ -162,7 +162,7 @@ def claims_words(r: Result) -> list[str]:
     lines = [f"{thousands(s.selected)} of {thousands(r.data.n)} records selected by {s.name}, no target asked."]
     for attack in attacks:
         for c in attack.claims:
-            if not c.calibrated or c.precision.value is None or c.recall.value is None:
+            if c.calibration is None or c.precision.value is None or c.recall.value is None:
                 continue
             lines.append(
                 f"{attack.label}, {thousands(c.selected)} records, p up to {c.p:g} ({kind_words(c.calibration)}): "
