@@ -139,3 +139,12 @@ def test_kill_9_in_the_middle_of_training_then_the_same_command_gives_the_same_b
         process.wait()
     run(config, tmp_path / "cut")
     assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
+
+
+def test_an_attack_that_reads_the_training_loop_turns_its_losses_on_by_itself(network, tmp_path):
+    config = network(attack=[{"name": "lira"}, {"name": "loss_trace"}], compute={"workers": 1})
+    result = run(config, tmp_path / "run")
+    assert [a.label for a in result.summary.attacks] == ["lira", "loss_trace"]
+    losses = stored(tmp_path / "run", "losses")
+    assert len(losses) == 8
+    assert losses[0].shape[1] == 2

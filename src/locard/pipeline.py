@@ -27,6 +27,7 @@ from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
+from locard.observe.traces import StoredTraces, Traces
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
@@ -86,7 +87,11 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
 def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
     records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
     keys = [job.key for job in jobs]
-    said = Observations(StoreReader(folder.store, keys, "logits"), records.y[split.audited], probability_floor=floor)
+    traces: dict[str, Traces] = {}
+    if "training" in prepared.chosen.traces:
+        traces["training"] = StoredTraces(folder.store, keys, "losses")
+    own = StoreReader(folder.store, keys, "logits")
+    said = Observations(own, records.y[split.audited], probability_floor=floor, traces=traces)
     population = None
     if len(split.population):
         reader = StoreReader(folder.store, keys, "population")

@@ -24,6 +24,7 @@ from locard.design import Designed, check_design, design
 from locard.errors import LocardError
 from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.models import Opening, ReleasedModel, load_model
+from locard.observe.offered import offered
 from locard.plan.plan import Plan
 from locard.result import NotRun
 from locard.screen import screen as build_screen
@@ -67,6 +68,11 @@ class Prepared:
         """The recipe, where models are trained; None where they were trained elsewhere."""
         return None if isinstance(self.recipe, Checkpoints) else self.recipe
 
+    @property
+    def offered(self) -> dict[str, str]:
+        """The traces that can be had with no text, others with the reason."""
+        return offered(self.recipe)
+
     def probe(self) -> Recipe | tuple[float, float]:
         """What a prediction of the cost starts from: the recipe, or the seconds of opening and of asking one model."""
         if not isinstance(self.recipe, Checkpoints):
@@ -86,6 +92,8 @@ class Prepared:
             jobs = self.recipe.jobs(self.records, self.plan.train_index, (audited, population))
             return Asking(self.recipe, self.records, audited, population, store), jobs
         keep = Keep(**self.settings.traces.model_dump())
+        if "training" in self.chosen.traces:
+            keep = replace(keep, losses=True)
         if self.indirect:  # its references go on training, and its targets are asked new questions
             keep = replace(keep, weights=True)
         jobs = plan_jobs(self.recipe, self.records, self.plan, population, self.seed, keep=keep)
@@ -207,12 +215,12 @@ def prepare_records(
             released[0].check(records)
     if problems.found and designed is not None and built:
         with problems.gather():
-            runnable(built, designed.plan, len(designed.split.population))
+            runnable(built, designed.plan, len(designed.split.population), offered(recipe))
     problems.settle()
     assert designed is not None  # else there were problems
     assert designed.recipe is not None
     split, plan = designed.split, designed.plan
-    chosen = runnable(built, plan, len(split.population))
+    chosen = runnable(built, plan, len(split.population), offered(designed.recipe))
     near = near_duplicates(records.select(split.audited))
     made = Prepared(
         *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base), indirect=indirect

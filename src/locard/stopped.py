@@ -31,7 +31,7 @@ def only_finished(prepared: Prepared, finished: Sequence[int]) -> tuple[Prepared
         )
     built = [(prepared.chosen.names[label], attack) for label, attack in prepared.chosen.attacks.items()]
     try:
-        chosen = runnable(built, plan, len(prepared.split.population))
+        chosen = runnable(built, plan, len(prepared.split.population), prepared.offered)
     except NotEnoughReferences as few:
         raise RunStopped(f"{few} Only {len(models)} of {len(whole)} models were trained. {again}") from few
 

@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from locard.assess.made_traces import made_traces
 from locard.data.records import Records
 from locard.observe.observations import ArrayReader, Observations
 from locard.observe.references import Population, ReferencePool, References
 from locard.observe.target import Target
 from locard.types import Access
+
+
+def seen_by(attack: Any) -> Access:
+    """What a target must give for this attack; logits where that is enough."""
+    return Access.TRAINING if attack.access is Access.TRAINING else Access.LOGITS
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,21 @@ class World:
     def truth(self) -> np.ndarray:
         return self.member[0]
 
+    @property
+    def said(self) -> Observations:
+        return Observations(ArrayReader(self.logits), self.y, traces=made_traces(self.logits, self.y))
+
+    def traces(self, models: slice | int = slice(None)) -> dict[str, np.ndarray]:
+        """The same as arrays, for ``from_arrays``."""
+        made = made_traces(self.logits, self.y)
+        every = {name: np.stack([t.read(m) for m in range(len(self.member))]) for name, t in made.items()}
+        return {name: values[models] for name, values in every.items()}
+
     def target(self, **settings: Any) -> Target:
-        return Target(Observations(ArrayReader(self.logits), self.y), 0, **settings)
+        return Target(self.said, 0, **settings)
 
     def references(self) -> References:
-        pool = ReferencePool(Observations(ArrayReader(self.logits), self.y), self.member)
+        pool = ReferencePool(self.said, self.member)
         if self.thin_seed is None:
             return References(pool, np.arange(len(self.member))).without([0, 1])
         view = References(pool, np.arange(len(self.member))).without([0])
@@ -56,10 +72,11 @@ class World:
             self.population_y, Target(observations, 0), References(pool, np.arange(models)).without([0, 1])
         )
 
-    def score(self, attack: Any, access: Access = Access.LOGITS) -> np.ndarray:
+    def score(self, attack: Any, access: Access | None = None) -> np.ndarray:
         rng = np.random.default_rng(11)
+        given = seen_by(attack) if access is None else access
         return attack.score(
-            self.target(access=access), self.records, self.references(), population=self.population(), rng=rng
+            self.target(access=given), self.records, self.references(), population=self.population(), rng=rng
         )
 
 
@@ -117,6 +134,11 @@ def auc_of(scores: np.ndarray, member: np.ndarray) -> float:
     """Mann-Whitney, ties one half."""
     ranks, n1 = rankdata(scores), int(member.sum())
     return float((ranks[member].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(member) - n1)))
+
+
+@pytest.fixture(scope="session")
+def sight() -> Callable[[Any], Access]:
+    return seen_by
 
 
 @pytest.fixture(scope="session")

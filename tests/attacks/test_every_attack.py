@@ -82,11 +82,13 @@ def test_references_are_interchangeable(made, world):
 
 
 @every_attack
-def test_the_target_and_its_partner_are_not_among_the_references(made, world):
+def test_the_target_and_its_partner_are_not_among_the_references(made, world, sight):
     """A pool that holds them gives the scores of one that never did: planted bug, a sum that keeps the partner."""
     w = world(models=10, records=30, seed=8)
-    alone = References.from_arrays(logits=w.logits[2:], member=w.member[2:], labels=w.y)
-    scores = made.score(w.target(), w.records, alone, population=w.population())
+    alone = References.from_arrays(
+        logits=w.logits[2:], member=w.member[2:], labels=w.y, traces=w.traces(slice(2, None))
+    )
+    scores = made.score(w.target(access=sight(made)), w.records, alone, population=w.population())
     np.testing.assert_allclose(w.score(made), scores, rtol=1e-9, atol=1e-11)
 
 
@@ -95,15 +97,19 @@ def test_access_is_respected(made, world):
     w = world(seed=9)
     assert np.isfinite(w.score(made, access=made.access)).all()
     if made.access is not Access.LABELS:
-        with pytest.raises(AccessDenied, match="needs class probabilities, but this target gives predicted labels"):
+        with pytest.raises(AccessDenied, match=f"needs {made.access.words}, but this target gives predicted labels"):
             w.score(made, access=Access.LABELS)
 
 
 @every_attack
-def test_the_budget_is_respected(made, world):
+def test_the_budget_is_respected(made, world, sight):
+    """The training loop is no answer: nobody asks anything there."""
     w = world(queries=2, seed=9)
-    enough = w.target(budget=40)
+    enough = w.target(budget=40, access=sight(made))
     made.score(enough, w.records, w.references(), population=w.population())
+    if made.access is Access.TRAINING:
+        assert enough.queries == 0
+        return
     assert enough.queries == 40  # each record's two queries, read once or often
     with pytest.raises(QueryBudgetSpent, match="only 39 of 39 are left"):
         made.score(w.target(budget=39), w.records, w.references(), population=w.population())
@@ -168,7 +174,7 @@ def test_a_missing_population_is_said(made, world):
 @every_attack
 def test_four_models_are_enough_or_refused(made, world):
     w = world(models=4, records=30, seed=12)
-    if made.needs.missing(inside=1, outside=1, population=9) is None:
+    if made.needs.missing(inside=1, outside=1, population=9, traces=dict.fromkeys(made.needs.traces, "")) is None:
         assert np.isfinite(w.score(made)).all()
     else:
         with pytest.raises(NotEnoughReferences, match="needs 2 reference models"):
@@ -176,35 +182,36 @@ def test_four_models_are_enough_or_refused(made, world):
 
 
 @every_attack
-def test_outputs_without_labels_take_those_of_the_records(made, world):
+def test_outputs_without_labels_take_those_of_the_records(made, world, sight):
     w = world(seed=13)
     labels = np.array(["a", "b", "c"], dtype=object)[w.y]
     records = Records(ids=w.records.ids, features=w.records.features, labels=labels)
-    target = Target.from_arrays(logits=w.logits[0])
-    references = References.from_arrays(logits=w.logits[2:], member=w.member[2:])
+    target = Target.from_arrays(logits=w.logits[0], traces=w.traces(0), access=sight(made))
+    references = References.from_arrays(logits=w.logits[2:], member=w.member[2:], traces=w.traces(slice(2, None)))
     scores = made.score(target, records, references, population=w.population())
     np.testing.assert_allclose(scores, w.score(made), rtol=1e-9, atol=1e-11)
-    assert target.queries == 20  # counted on the target that was given
+    assert target.queries == (0 if made.access is Access.TRAINING else 20)  # counted on the target that was given
     other = Records(ids=range(19), features=np.zeros((19, 1)), labels=w.y[:19])
     with pytest.raises(DataError, match="20 are needed"):
         made.score(target, other, references, population=w.population())
 
 
 @every_attack
-def test_one_logit_models_are_binary_models(made, world):
+def test_one_logit_models_are_binary_models(made, world, sight):
     w = world(classes=2, records=15, population=0, seed=14)
     if made.needs.population:
         return
     single = (w.logits[..., 1] - w.logits[..., 0])[..., None]
-    references = References.from_arrays(logits=single[2:], member=w.member[2:], labels=w.y)
-    target = Target.from_arrays(logits=single[0], labels=w.y)
+    traces = w.traces(slice(2, None))
+    references = References.from_arrays(logits=single[2:], member=w.member[2:], labels=w.y, traces=traces)
+    target = Target.from_arrays(logits=single[0], labels=w.y, traces=w.traces(0), access=sight(made))
     np.testing.assert_allclose(
         made.score(target, w.records, references), w.score(made), rtol=1e-5, atol=1e-5
     )  # single is rounded to float32
 
 
 @every_attack
-def test_a_class_that_a_reference_never_saw(made, world):
+def test_a_class_that_a_reference_never_saw(made, world, sight):
     """Its column is probability zero, floored; and all of the class's records are OUT of that reference."""
     w = world(models=8, records=24, seed=15)
     p = np.exp(w.logits.astype(np.float64))
@@ -213,8 +220,9 @@ def test_a_class_that_a_reference_never_saw(made, world):
     member = w.member.copy()
     member[4, w.y == 2] = False
     member[5] = ~member[4]
-    references = References.from_arrays(probabilities=p[2:], member=member[2:], labels=w.y)
-    target = Target.from_arrays(probabilities=p[0], labels=w.y)
+    traces = w.traces(slice(2, None))
+    references = References.from_arrays(probabilities=p[2:], member=member[2:], labels=w.y, traces=traces)
+    target = Target.from_arrays(probabilities=p[0], labels=w.y, traces=w.traces(0), access=sight(made))
     assert np.isfinite(made.score(target, w.records, references, population=w.population())).all()
 
 

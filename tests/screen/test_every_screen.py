@@ -25,6 +25,8 @@ def with_traces(e):
 
 @pytest.fixture(params=list(WORLDS))
 def seen(request, evidence):
+    if request.param == "another pool" and request.node.callspec.params.get("name") == "memorisation":
+        pytest.skip("no reference holds a candidate: refused, see test_losses.py")
     return with_traces(evidence(**WORLDS[request.param]))
 
 

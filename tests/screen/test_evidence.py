@@ -9,7 +9,8 @@ import pytest
 
 from locard.data.records import Records
 from locard.errors import DataError
-from locard.screen.evidence import Evidence, Observed, Traces
+from locard.observe.traces import Traces
+from locard.screen.evidence import Evidence, Observed
 
 
 def test_a_candidate_in_the_reference_pool_is_refused_by_its_id(evidence):

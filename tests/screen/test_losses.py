@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from locard.errors import AccessDenied, DataError, NotEnoughReferences, SettingsError
+from locard.observe.signals import Probability
+from locard.observe.traces import TraceArray
 from locard.screen import screen
-from locard.screen.evidence import Evidence, TraceArray
+from locard.screen.evidence import Evidence
 
 SHAPES = [
     {"records": 12},
@@ -153,3 +155,17 @@ def test_random_needs_a_generator_and_does_not_know_the_order(evidence):
     value = screen("random").value(e, rng=np.random.default_rng(1)).value
     assert len(np.unique(value)) == 30
     assert (value != screen("random").value(e, rng=np.random.default_rng(2)).value).any()
+
+
+def test_memorisation_is_the_difference_of_two_means(evidence):
+    e = evidence(records=15, models=8, seed=4, leak=2.0)
+    refs = e.candidates.references
+    p = refs.observe(Probability()).mean(axis=-1)
+    loop = [p[refs.member[:, r], r].mean() - p[~refs.member[:, r], r].mean() for r in range(15)]
+    np.testing.assert_allclose(screen("memorisation").value(e).value, loop, rtol=1e-9, atol=1e-12)
+
+
+def test_memorisation_needs_references_that_hold_the_candidates(evidence):
+    e = evidence(records=15, pool=30, models=8, seed=4)
+    with pytest.raises(NotEnoughReferences, match=r"trained with each record is needed, but 15 of 15 .*have none"):
+        screen("memorisation").value(e)

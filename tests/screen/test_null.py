@@ -18,7 +18,7 @@ from locard.screen.protocol import Top
 from locard.screen.screened import run_screen
 
 FLAKE = 1e-6
-SCREENS = ["neighbours", "reference_loss", "reference_spread", "combined", "random"]
+SCREENS = ["neighbours", "reference_loss", "reference_spread", "memorisation", "combined", "random"]
 
 
 class Null:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
@@ -11,10 +12,13 @@ from locard.attacks import ATTACKS, CLAIMING
 from locard.attacks import attack as build_attack
 from locard.attacks.protocol import Attack
 from locard.check import Problems
-from locard.errors import NotEnoughReferences, SettingsError
+from locard.errors import AccessDenied, NotEnoughReferences, SettingsError
+from locard.observe.traces import KINDS
 from locard.plan.plan import Plan
 from locard.result import NotRun
 from locard.settings import AttackSettings
+
+ALL_TRACES = dict.fromkeys(KINDS, "")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Chosen:
     attacks: dict[str, Attack]
     names: dict[str, str]
     not_run: tuple[NotRun, ...]
+
+    @property
+    def traces(self) -> frozenset[str]:
+        """The traces that some attack reads."""
+        return frozenset(name for attack in self.attacks.values() for name in attack.needs.traces)
 
     @property
     def headline(self) -> str:
@@ -54,8 +63,12 @@ def build_attacks(wanted: tuple[AttackSettings, ...] | list[Any]) -> list[tuple[
     return built
 
 
-def runnable(built: list[tuple[str, Attack]], plan: Plan, population: int) -> Chosen:
+def runnable(
+    built: list[tuple[str, Attack]], plan: Plan, population: int, traces: Mapping[str, str] | None = None
+) -> Chosen:
     """Split the attacks into those that this plan can serve and those it cannot.
+
+    ``traces``: those that can be had, with no text, and why others cannot.
 
     Raises:
         NotEnoughReferences: the headline attack cannot run: nothing was trained yet.
@@ -65,11 +78,13 @@ def runnable(built: list[tuple[str, Attack]], plan: Plan, population: int) -> Ch
     names: dict[str, str] = {}
     left_out = []
     for place, (name, attack) in enumerate(built):
-        missing = attack.needs.missing(inside=inside, outside=outside, population=population)
+        missing = attack.needs.missing(inside=inside, outside=outside, population=population, traces=traces)
         if missing is None:
             attacks[label(name, attack)] = attack
             names[label(name, attack)] = name
         elif place == 0:
+            if attack.needs.missing(inside=inside, outside=outside, population=population, traces=ALL_TRACES) is None:
+                raise AccessDenied(f"The headline attack {name} {missing}. Declare another attack as the first.")
             raise NotEnoughReferences(
                 f"The headline attack {name} {missing} (plan {plan.design!r} with {len(plan)} models). Ask for more "
                 f"models, another plan, or declare another attack as the first."

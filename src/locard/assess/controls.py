@@ -70,7 +70,7 @@ def _can_run(attack: Attack, audited: Audited, targets: np.ndarray) -> bool:
     """Whether every target has members and non-members, and every record the references that the attack needs."""
     inside, outside = fewest_references(audited.plan)
     population = 0 if audited.population is None else audited.population.records
-    if attack.needs.missing(inside=inside, outside=outside, population=population) is not None:
+    if attack.needs.missing(inside=inside, outside=outside, population=population, traces=audited.had) is not None:
         return False
     held = audited.unit_member_of(targets).sum(axis=1)
     return bool(((held > 0) & (held < audited.records.n_units)).all())

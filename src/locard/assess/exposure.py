@@ -113,7 +113,7 @@ def _count_hits(attack: Attack, audited: Audited, fpr: float) -> _Hits:
     second = np.array([m for p in pairs[half:] for m in p])
     learners = first if audited.plan.role[first[0]] == "both" else audited.plan.references
     small = _FirstHalf(audited, learners)
-    if attack.needs.missing(**small.counts(first)) is not None:
+    if attack.needs.missing(**small.counts(first), traces=audited.had) is not None:
         return none
     train = by_unit(small.score(attack, first), audited.records)
     test = by_unit(small.score(attack, second), audited.records)

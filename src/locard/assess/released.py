@@ -127,7 +127,7 @@ def assess_released(
     }
     scores, parts = {}, []
     for label, attack in attacks.items():
-        missing = attack.needs.missing(**fewest)
+        missing = attack.needs.missing(**fewest, traces=None)
         if missing is not None:
             warnings.append(f"The attack {label} was not run on the released model: it {missing}.")
             continue

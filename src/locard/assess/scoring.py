@@ -49,6 +49,11 @@ class Audited:
         return ReferencePool(self.observations, self.plan.member)
 
     @property
+    def had(self) -> dict[str, str]:
+        """The traces that are here, as ``Needs.missing`` takes them."""
+        return dict.fromkeys(self.observations.traces, "")
+
+    @property
     def _learners(self) -> np.ndarray:
         return self.plan.references if self.learners is None else self.learners
 
@@ -125,7 +130,8 @@ def score_targets(
     out = np.empty((len(chosen), len(audited.records)), dtype=np.float64)
     for row, t in enumerate(chosen):
         rng = audited.seed.child("attack", repr(attack), int(t)).generator()
-        target = Target(audited.observations, int(t), access=audited.access)
+        access = Access.TRAINING if attack.access is Access.TRAINING else audited.access  # the owner's attacks
+        target = Target(audited.observations, int(t), access=access)
         population = audited.population_for(int(t)) if attack.needs.population else None
         out[row] = attack.score(target, audited.records, audited.references(int(t)), population=population, rng=rng)
     return out

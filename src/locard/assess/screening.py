@@ -16,6 +16,7 @@ from locard.errors import AccessDenied, NotEnoughReferences
 from locard.observe.observations import Observations
 from locard.observe.pool import ReferencePool
 from locard.observe.references import References
+from locard.observe.traces import StoredTraces
 from locard.plan.draw import reference_records
 from locard.plan.plan import Plan
 from locard.result import ScreeningPart
@@ -202,7 +203,7 @@ class Answered:
             candidates=self._observed(screening, "logits", self.split.audited),
             pool=pool,
             training_size=self._training_size,
-            traces=_StoredTraces(self.store, self.keys) if screening.screen.reads == "loss traces" else None,
+            traces=StoredTraces(self.store, self.keys, "losses") if screening.screen.reads == "loss traces" else None,
             workers=self.workers,
         )
 
@@ -231,18 +232,6 @@ class Answered:
         member = np.stack([np.isin(wanted, self.plan.train_index[m]) for m in models])
         pairs = None if (partner[models] < 0).any() else np.searchsorted(models, partner[models])
         return Observed(records, References(ReferencePool(said, member), np.arange(len(models)), pairs=pairs))
-
-
-class _StoredTraces:
-    """Losses of the candidates after every epoch, read model by model."""
-
-    def __init__(self, store: Store, keys: Sequence[str]) -> None:
-        self._store, self._keys = store, keys
-        records, epochs = store.shape(keys[0], "losses")
-        self.shape = (len(keys), records, epochs)
-
-    def read(self, model: int) -> np.ndarray:
-        return self._store.read(self._keys[model], "losses")
 
 
 def screen_records(screening: Screening, answered: Answered, seed: Seed) -> tuple[Screened, Evidence]:

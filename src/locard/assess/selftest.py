@@ -17,6 +17,7 @@ import numpy as np
 
 from locard.assess.choose import runnable
 from locard.assess.exposure import expose
+from locard.assess.made_traces import made_traces
 from locard.assess.scoring import Audited, score_targets
 from locard.attacks import attack, attack_names
 from locard.data.records import Records
@@ -135,7 +136,8 @@ def world(
     rest = np.log(np.exp(logits).sum(axis=-1))
     np.put_along_axis(logits, at_true, (signal + rest)[..., None], axis=-1)
     array = logits[:, :, None, :].astype(np.float32)
-    said = Observations(ArrayReader(array[:, :records]), y[:records].astype(np.int64))
+    own = y[:records].astype(np.int64)
+    said = Observations(ArrayReader(array[:, :records]), own, traces=made_traces(array[:, :records], own))
     population = Observations(ArrayReader(array[:, records:]), y[records:].astype(np.int64))
     return Audited(people, plan, said, population, seed)
 
@@ -184,7 +186,7 @@ def _row(name: str, nulls: list[Audited], leaks: list[Audited]) -> Row:
 def _measure(name: str, audited: Audited, targets: np.ndarray) -> tuple[float, float]:
     """Mean over these targets of the AUC, and of the TPR at the FPR."""
     chosen = attack(name)
-    runnable([(name, chosen)], audited.plan, POPULATION)
+    runnable([(name, chosen)], audited.plan, POPULATION, audited.had)
     scores, member = score_targets(chosen, audited, targets), audited.plan.member[targets]
     claimed = [s[m] > conformal_threshold(s[~m], FPR) for s, m in zip(scores, member, strict=True)]
     return float(auc_many(scores, member).mean()), float(np.mean([c.mean() for c in claimed]))

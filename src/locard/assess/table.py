@@ -8,6 +8,7 @@ import numpy as np
 
 from locard.assess.estimates import Scored
 from locard.assess.exposure import Exposure
+from locard.assess.memorisation import memorisation
 from locard.assess.released import Released
 from locard.assess.scoring import Audited
 
@@ -43,6 +44,7 @@ def records_table(
         if released is not None and s.label in released.scores:
             columns[f"released_{s.label}"] = released.scores[s.label]
     grades, unit = exposure.grades, records.units
+    columns |= memorisation(audited)
     columns |= {
         "hits_in": exposure.hits_in[unit],
         "hits_out": exposure.hits_out[unit],

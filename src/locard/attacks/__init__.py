@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from locard.errors import SettingsError
+from locard.types import Access
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ ATTACKS: dict[str, str] = {
     "sablayrolles": "calibrated:sablayrolles",
     "instance_vector": "instance_vector:InstanceVector",
     "gmia": "gmia:GMIA",
+    "loss_trace": "loss_trace:LossTrace",
 }
 # attacks that make claims about single records and score nothing: they need the references themselves, to train on
 CLAIMING: dict[str, str] = {"gmia_indirect": "gmia_indirect:GMIAIndirect"}
@@ -106,7 +108,7 @@ def _row(name: str) -> dict[str, Any]:
         "name": name,
         "access": made().access.words,
         "references": references,
-        "queries": 1,
+        "queries": 0 if made().access is Access.TRAINING else 1,
         "source": source_of(made),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
@@ -13,6 +13,7 @@ from locard.data.records import Records
 from locard.errors import AccessDenied, NotEnoughReferences
 from locard.observe.references import Population, References
 from locard.observe.target import Target
+from locard.observe.traces import KINDS
 from locard.types import Access, Claims, Scores, Signals
 
 WORDS = {
@@ -23,7 +24,10 @@ WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What an attack asks for before it can run: references holding a record, references not holding it, population.
+    """What an attack asks for before it can run.
+
+    References holding a record, references not holding it, population records; and traces (``observe/traces.py``) by
+    name, of the target and of every reference that is asked for.
 
     >>> Needs(inside=2, outside=2).missing(inside=1, outside=5, population=0)
     'needs 2 reference models trained with each record, found 1'
@@ -32,9 +36,16 @@ class Needs:
     inside: int = 0
     outside: int = 0
     population: int = 0
+    traces: tuple[str, ...] = ()
 
-    def missing(self, *, inside: int, outside: int, population: int) -> str | None:
-        """What is too little, in words; None where the attack can run."""
+    def missing(
+        self, *, inside: int, outside: int, population: int, traces: Mapping[str, str] | None = None
+    ) -> str | None:
+        """What is too little, in words; None where the attack can run.
+
+        ``traces``: those that can be had (with no text), and why others cannot, where more is known than the kind.
+        """
+        had = {} if traces is None else traces
         short = [
             f"needs {models(wanted)} {WORDS[side]}, found {found}"
             for side, wanted, found in (("inside", self.inside, inside), ("outside", self.outside, outside))
@@ -42,6 +53,11 @@ class Needs:
         ]
         if population < self.population:
             short.append(f"needs {self.population} population records (in no model), found {population}")
+        short += [
+            f"needs {KINDS[name].words}, which cannot be had here: {had.get(name) or KINDS[name].hint}"
+            for name in self.traces
+            if had.get(name) != ""
+        ]
         return "; ".join(short) or None
 
     @property
@@ -49,7 +65,8 @@ class Needs:
         """Which references are learnt from, and whether a population is."""
         sides = {(False, False): "none", (False, True): "OUT", (True, False): "IN", (True, True): "IN and OUT"}
         text = sides[self.inside > 0, self.outside > 0]
-        return f"{text}; population" if self.population else text
+        more = ["population"] if self.population else []
+        return "; ".join([text, *more, *(KINDS[name].words for name in self.traces)])
 
 
 def models(count: int) -> str:
@@ -165,6 +182,7 @@ def checked(score: Score) -> Score:
         name = type(self).__name__
         target, references, population = bound(self, target, records, references, population)
         _enough(name, self.needs, records, references, population)
+        _traced(name, self.needs, target, references)
         scores = score(self, target, records, references, population=population, rng=rng)
         if scores.shape != (len(records),) or np.isnan(scores).any():
             raise ArithmeticError(
@@ -217,6 +235,18 @@ def _enough(name: str, needs: Needs, records: Records, references: References, p
             f"{name} needs {needs.population} population records (in no model), found {held}. Keep some records out of "
             f"every model and give them as population=, or choose another attack."
         )
+
+
+def _traced(name: str, needs: Needs, target: Target, references: References) -> None:
+    for trace in needs.traces:
+        wanted = [("the target", target.traces)]
+        wanted += [("the references", references.traces)] if needs.inside or needs.outside else []
+        for whose, found in wanted:
+            if trace not in found:
+                raise AccessDenied(
+                    f"{name} needs {KINDS[trace].words}, but {whose} came without. {KINDS[trace].hint}; or give them "
+                    f"as traces={{{trace!r}: array}}."
+                )
 
 
 def _shown(identity: Any) -> str:

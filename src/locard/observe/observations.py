@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import partial
 from threading import RLock
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.signals import Derived, Signal
+from locard.observe.traces import SomeRecords, Traces, with_axes
 from locard.train.answers import ROUNDING
 from locard.types import ClassIndex, Logits
 
@@ -73,13 +75,21 @@ class Observations:
         y: ``int64[records]``, the true class of each record; None where an attack's records will bring them.
         probability_floor: smallest probability where logits are logarithms of probabilities; None for true logits
             (then a logit of -inf is put ``UNSAID`` nats below the row's largest, or at its smallest finite one).
+        traces: what the models' history says of the same records, by name (``traces.KINDS``).
 
     Raises:
         DataError: labels of another length, or that are not class numbers.
         SettingsError: a floor that is not between 0 and 1.
     """
 
-    def __init__(self, reader: Reader, y: ArrayLike | None, *, probability_floor: float | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        y: ArrayLike | None,
+        *,
+        probability_floor: float | None = None,
+        traces: Mapping[str, Traces] | None = None,
+    ) -> None:
         self.models, self.records, self.queries, self.classes = reader.shape
         self._y = None if y is None else _class_numbers(y, self.records, self.classes)
         if probability_floor is not None and not 0.0 < probability_floor < 1.0:
@@ -88,13 +98,15 @@ class Observations:
                 f"{DEFAULT_FLOOR:g}."
             )
         self.probability_floor = probability_floor
+        self.traces: Mapping[str, Traces] = {} if traces is None else dict(traces)
         self._reader = reader
         self._cache: OrderedDict[Signal, _Kept] = OrderedDict()
         self._guard = RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, the signals kept here stay here."""
-        return partial(Observations, probability_floor=self.probability_floor), (self._reader, self._y)
+        made = partial(Observations, probability_floor=self.probability_floor, traces=self.traces)
+        return made, (self._reader, self._y)
 
     @property
     def y(self) -> ClassIndex:
@@ -117,7 +129,7 @@ class Observations:
             DataError: labels of another length, or other than those already there.
         """
         if self._y is None:
-            return Observations(self._reader, y, probability_floor=self.probability_floor)
+            return Observations(self._reader, y, probability_floor=self.probability_floor, traces=self.traces)
         given = np.asarray(y)
         if given is self._y or np.array_equal(given, self._y):
             return self
@@ -160,6 +172,14 @@ class Observations:
         out.flags.writeable = False
         return out
 
+    def trace(self, name: str, model: int) -> np.ndarray:
+        """``float64[records, epochs, metrics]`` of one model, not kept.
+
+        Raises:
+            DataError: a value is no number.
+        """
+        return with_axes(self.traces[name].read(model), name, model)
+
     def signal(self, signal: Signal) -> np.ndarray:
         """``float64[models, records, queries, ...]``, read-only. Prefer ``of_model``, which needs no more memory."""
         rows = [self.of_model(signal, m) for m in range(self.models)]
@@ -193,7 +213,7 @@ class Observations:
 
     def at_floor(self, probability_floor: float) -> Observations:
         """The same observations with another floor (only upwards changes anything that was not zero)."""
-        return Observations(self._reader, self._y, probability_floor=probability_floor)
+        return Observations(self._reader, self._y, probability_floor=probability_floor, traces=self.traces)
 
     def select(self, records: Int64[np.ndarray, "chosen"]) -> Observations:
         """A part of the records, copied into memory."""
@@ -202,7 +222,8 @@ class Observations:
         for m in range(self.models):
             part[m] = self._reader.read(m)[chosen]
         y = None if self._y is None else self._y[chosen]
-        return Observations(ArrayReader(part), y, probability_floor=self.probability_floor)
+        traces = {name: SomeRecords(trace, chosen) for name, trace in self.traces.items()}
+        return Observations(ArrayReader(part), y, probability_floor=self.probability_floor, traces=traces)
 
 
 def _wrong_length(needed: int, found: int) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Int64
+from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.observations import Observations
@@ -164,3 +166,20 @@ class ReferencePool:
         largest = np.maximum(high - centre, centre - low) if len(self) else np.zeros(shape)
         exponent = np.where(largest > 0, np.frexp(largest)[1], 0)
         return Unit(centre, np.ldexp(1.0, np.maximum(exponent - bits, -1000)), bits)
+
+
+def partners_of(pairs: ArrayLike, models: int) -> Int64[np.ndarray, "all"]:
+    """The partner of each model.
+
+    Raises:
+        DataError: they do not name each other.
+    """
+    given = np.asarray(pairs)
+    whole = given.dtype.kind in "iu" and given.shape == (models,) and given.size > 0
+    if not (whole and 0 <= int(given.min()) <= int(given.max()) < models and (given[given] == np.arange(models)).all()):
+        raise DataError(
+            f"pairs: the partner of each of {models} models is needed (partners name each other), found "
+            f"{given.tolist() if given.size <= 12 else given.shape}."
+        )
+    out: np.ndarray = given.astype(np.int64)
+    return out

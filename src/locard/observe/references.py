@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
-from locard.observe.pool import ReferencePool, Sums, Unit
+from locard.observe.pool import ReferencePool, Sums, Unit, partners_of
 from locard.observe.signals import Signal
 from locard.observe.target import Target
+from locard.observe.traces import trace_arrays
 from locard.types import Logits, MemberMask
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class References:
         probabilities: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         pairs: ArrayLike | None = None,
+        traces: Mapping[str, ArrayLike] | None = None,
         probability_floor: float = DEFAULT_FLOOR,
     ) -> References:
         """References from outputs: ``float[models, records, queries, classes]`` or ``[models, records, classes]``.
@@ -80,6 +82,7 @@ class References:
             member: ``bool[models, records]``.
             pairs: ``int64[models]``, the partner of each model, where the mask was drawn in pairs.
             labels: ``int64[records]`` class indices; may be left out when an attack's ``records`` bring them.
+            traces: by name, ``float[models, records, epochs]`` or with metrics behind (see ``Target.trace``).
 
         Raises:
             DataError: outputs, mask, pairs or labels that cannot be used.
@@ -90,9 +93,10 @@ class References:
             if mask.dtype.kind not in "iuf" or not np.isin(mask, (0, 1)).all():
                 raise DataError("member: a mask of True and False (or 0 and 1) is needed, found other values.")
             mask = mask.astype(bool)
-        partner = None if pairs is None else _partners(pairs, len(array))
+        partner = None if pairs is None else partners_of(pairs, len(array))
         floor = probability_floor if probabilities is not None else None
-        pool = ReferencePool(Observations(ArrayReader(array), labels, probability_floor=floor), mask)
+        kept = trace_arrays(traces, array.shape[1], len(array))
+        pool = ReferencePool(Observations(ArrayReader(array), labels, probability_floor=floor, traces=kept), mask)
         return cls(pool, np.arange(array.shape[0]), pairs=partner)
 
     @classmethod
@@ -284,6 +288,27 @@ class References:
             return make()
         return self._pool.memo((key, int(self._models[k])), make)
 
+    def together(self, key: Hashable, make: Callable[[References], Sequence[T]]) -> list[T]:
+        """What each reference teaches, in order, where all are made in one go: ``make(view)[k]`` reads ``k`` alone.
+
+        Made once for the views of all targets; in a thinned view, whose masks are its own, it is made anew.
+        """
+        if self._thin is not None:
+            return list(make(self))
+        whole = self._models if self._whole is None else self._whole
+        every = References(self._pool, whole, pairs=self.pairs)
+        made = self._pool.memo((key, whole.tobytes()), lambda: make(every))
+        return [made[int(np.flatnonzero(whole == m)[0])] for m in self._models]
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """Names of the traces that are here."""
+        return tuple(self._pool.observations.traces)
+
+    def trace_of(self, name: str, k: int) -> np.ndarray:
+        """``float64[records, epochs, metrics]`` of reference ``k`` (position in this view): see ``Target.trace``."""
+        return self._pool.observations.trace(name, int(self._models[k]))
+
     def logits_of(self, k: int) -> Logits:
         """``float32[records, queries, classes]`` of reference ``k`` (position in this view), floored, not kept."""
         return self._pool.observations.logits(int(self._models[k]))
@@ -371,16 +396,4 @@ def _of_pool(models: np.ndarray, pool: int) -> Int64[np.ndarray, "chosen"]:
             f"references: model numbers 0..{pool - 1} are needed, found {out.min()} to {out.max()}. They count the "
             f"models of the pool."
         )
-    return out
-
-
-def _partners(pairs: ArrayLike, models: int) -> Int64[np.ndarray, "all"]:
-    given = np.asarray(pairs)
-    whole = given.dtype.kind in "iu" and given.shape == (models,) and given.size > 0
-    if not (whole and 0 <= int(given.min()) <= int(given.max()) < models and (given[given] == np.arange(models)).all()):
-        raise DataError(
-            f"pairs: the partner of each of {models} models is needed (partners name each other), found "
-            f"{given.tolist() if given.size <= 12 else given.shape}."
-        )
-    out: np.ndarray = given.astype(np.int64)
     return out

@@ -308,3 +308,25 @@ class Posteriors:
         """``float64[records, queries, classes]``, rows sum to 1."""
         out: np.ndarray = np.ascontiguousarray(_Softmax(logits).p.T).reshape(logits.shape)
         return out
+
+
+METRICS = ("loss", "largest", "spread", "entropy", "modified_entropy")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Five numbers of an answer: loss, largest probability, spread of the probabilities, entropy, modified entropy.
+
+    The spread is the standard deviation over classes (divided by their number).
+
+    >>> Metrics()(np.log([[[0.7, 0.2, 0.1]]]), np.array([0])).round(4).tolist()
+    [[[0.3567, 0.7, 0.2625, 0.8018, 0.1622]]]
+    """
+
+    access: ClassVar[Access] = Access.PROBABILITIES
+
+    def __call__(self, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """``float64[records, queries, metrics]``, in the order of ``METRICS``."""
+        p = Posteriors()(logits, y)
+        loss, entropy, modified = (s(logits, y) for s in (LogProbability(), Entropy(), ModifiedEntropy()))
+        return np.stack([-loss, p.max(axis=-1), p.std(axis=-1), entropy, modified], axis=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,7 @@ from locard.errors import AccessDenied
 from locard.observe.meter import Meter
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
 from locard.observe.signals import Signal
+from locard.observe.traces import KINDS, trace_arrays
 from locard.types import Access
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -58,20 +59,24 @@ class Target:
         logits: ArrayLike | None = None,
         probabilities: ArrayLike | None = None,
         labels: ArrayLike | None = None,
+        traces: Mapping[str, ArrayLike] | None = None,
         probability_floor: float = DEFAULT_FLOOR,
         access: Access = Access.LOGITS,
         budget: int | None = None,
     ) -> Target:
         """A target from saved outputs ``float[records, queries, classes]`` or ``float[records, classes]``.
 
-        ``labels`` (class index a record) may be left out when an attack's ``records`` bring them.
+        ``labels`` (class index a record) may be left out when an attack's ``records`` bring them. ``traces``: by name,
+        ``float[records, epochs]`` or ``[records, epochs, metrics]`` (see ``trace``).
 
         Raises:
-            DataError: outputs or labels that cannot be used (see ``as_logits``).
+            DataError: outputs, labels or traces that cannot be used (see ``as_logits``).
         """
         array = as_logits(logits, probabilities, models=False)
         floor = probability_floor if probabilities is not None else None
-        return cls(Observations(ArrayReader(array), labels, probability_floor=floor), access=access, budget=budget)
+        kept = trace_arrays(traces, array.shape[1], None)
+        said = Observations(ArrayReader(array), labels, probability_floor=floor, traces=kept)
+        return cls(said, access=access, budget=budget)
 
     @property
     def queries(self) -> int:
@@ -117,6 +122,34 @@ class Target:
             self._meter.spend(self._observations.records * self._observations.queries)
             self._meter.asked = True
         return self._observations.of_model(signal, self._model)
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """Names of the traces that are here."""
+        return tuple(self._observations.traces)
+
+    def trace(self, name: str) -> np.ndarray:
+        """``float64[records, epochs, metrics]``: what the target's history says of the audited records.
+
+        Args:
+            name: ``"training"``: the loss (its first and only metric, nats) after every epoch of its own training;
+                ``"distilled"``: loss, largest probability, spread of the probabilities, entropy and modified entropy
+                under a student after every epoch in which it learnt the target's answers on records that are in no
+                model; ``"students"``: the scaled logit under finished students, which stand where epochs do.
+
+        Raises:
+            AccessDenied: there is no such trace, or ``access`` does not give it.
+            DataError: a value is no number.
+        """
+        kind = KINDS[name]
+        if not self.access.allows(kind.access):
+            raise AccessDenied(
+                f"The trace {name!r} needs {kind.access.words}, but this target gives {self.access.words}. Choose an "
+                f"attack for that access, or audit with more."
+            )
+        if name not in self._observations.traces:
+            raise AccessDenied(f"The trace {name!r} ({kind.words}) is needed, found none. {kind.hint}.")
+        return self._observations.trace(name, self._model)
 
     def query(self, features: np.ndarray) -> np.ndarray:
         """Class probabilities ``float64[rows, classes]`` of the live model for rows of the attacker's choice.

@@ -20,7 +20,8 @@ NEXT_IN_LINE = 20  # records that are not named, listed after them
 
 STATISTICS = ("hits_in", "hits_out", "trials", "wins", "pairs", "p_flip", "p_hit", "q")
 INTERVALS = ("low", "high", "fcr_low", "fcr_high", "grade")
-FIXED = ("id", "unit", "label", "member", "near_duplicate", *STATISTICS, *INTERVALS)
+MEMORY = tuple(f"{name}{end}" for name in ("memorisation", "probability_gain") for end in ("", "_low", "_high"))
+FIXED = ("id", "unit", "label", "member", "near_duplicate", *MEMORY, *STATISTICS, *INTERVALS)
 
 
 def group_columns(result: AuditResult) -> list[str]:

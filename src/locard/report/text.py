@@ -232,10 +232,22 @@ def _tests(head: dict[Any, Any], label: str, width: int) -> list[str]:
     if wins is not None:
         alike = "the two models of every pair answer alike for it"
         lines += _item("Pairs", f"the model trained on it won {wins} of {pairs}" if pairs else alike, width)
+    lines += _memory(head, width)
     p = {k: None if missing(head[k]) else float(head[k]) for k in ("p_flip", "p_hit", "q")}
     lines += _item("Tests", f"p = {p_value(p['p_flip'])} (training on it changes nothing)", width)
     lines += _item("", f"p = {p_value(p['p_hit'])} (found in at most 1 of 10 retrainings)", width)
     lines += _item("", f"q = {p_value(p['q'])} (smallest false discovery rate that would name it)", width)
+    return lines
+
+
+def _memory(head: dict[Any, Any], width: int) -> list[str]:
+    """How much better models know the record when they were trained on it."""
+    lines: list[str] = []
+    for name, what in (("memorisation", "right more often by"), ("probability_gain", "surer of its label by")):
+        ends = [head.get(f"{name}{end}") for end in ("", "_low", "_high")]
+        if not any(missing(end) for end in ends):
+            value, low, high = (f"{float(end):+.2f}" for end in ends)  # type: ignore[arg-type]
+            lines += _item("" if lines else "Memorised", f"{what} {value} [{low}, {high}] when trained on it", width)
     return lines
 
 

@@ -20,6 +20,7 @@ SCREENS: dict[str, str] = {
     "reference_loss": "reference_loss:ReferenceLoss",
     "reference_spread": "reference_spread:ReferenceSpread",
     "loss_trace": "loss_trace:LossTrace",
+    "memorisation": "memorisation:Memorisation",
     "combined": "combined:Combined",
     "random": "control:Random",
 }

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from locard.check import Problems
 from locard.data.records import Records
 from locard.errors import DataError, NotEnoughReferences
 from locard.observe.once import Once
 from locard.observe.references import References
+from locard.observe.traces import TraceArray, Traces
 from locard.screen.cosine import Apart
 from locard.screen.ties import tie_breaks
-
-
-@runtime_checkable
-class Traces(Protocol):
-    """Where the losses of the candidates over training are: an array, or a store on disk."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(models, records, epochs)."""
-        ...
-
-    def read(self, model: int) -> Float32[np.ndarray, "records epochs"]:
-        """The losses of one screening reference (its place among them), in nats."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class TraceArray:
-    """Traces that are already in memory: ``float[models, records, epochs]``."""
-
-    losses: Float32[np.ndarray, "models records epochs"]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(models, records, epochs)."""
-        models, records, epochs = self.losses.shape
-        return models, records, epochs
-
-    def read(self, model: int) -> Float32[np.ndarray, "records epochs"]:
-        """One model's losses."""
-        return np.asarray(self.losses[model], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

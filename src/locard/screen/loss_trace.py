@@ -9,7 +9,8 @@ import numpy as np
 
 from locard.errors import AccessDenied, DataError, NotEnoughReferences
 from locard.fields import Limits, check_fields
-from locard.screen.evidence import Evidence, Traces
+from locard.observe.traces import Traces
+from locard.screen.evidence import Evidence
 from locard.screen.protocol import Reads, Valued
 
 Level = Annotated[float, Limits(least=0.0, most=1.0)]
