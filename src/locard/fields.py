@@ -37,6 +37,7 @@ class Limits:
 
 
 Positive = Annotated[float, Limits(above=0.0)]
+Whole = Annotated[int, Limits(least=1)]
 Share = Annotated[float, Limits(least=0.0, most=1.0)]
 
 

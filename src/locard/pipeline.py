@@ -23,11 +23,12 @@ from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
+from locard.distilling import distil_missing
 from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
-from locard.observe.traces import StoredTraces, Traces
+from locard.observe.traces import Traces
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
@@ -57,10 +58,12 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
                 finished, jobs = _trained(prepared, folder, local, watch)
+            with seconds("distilling"):
+                traces = _distilled(finished, folder, jobs, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
                 case = _case(finished, tested, _networks(finished, folder, jobs))
-                result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
+                result = assess(_observed(finished, folder, jobs, traces), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -84,12 +87,19 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
     return part, [jobs[m] for m in models]
 
 
-def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
+def _distilled(
+    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend, watch: Watch
+) -> dict[str, Traces]:
+    """What the models' history says of the audited records, where an attack reads it."""
+    if not prepared.chosen.traces:
+        return {}
+    compute = prepared.settings.compute
+    return distil_missing(prepared, folder, jobs, choose_backend(compute, local), grouping_of(compute), watch)
+
+
+def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job], traces: dict[str, Traces]) -> Audited:
     records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
     keys = [job.key for job in jobs]
-    traces: dict[str, Traces] = {}
-    if "training" in prepared.chosen.traces:
-        traces["training"] = StoredTraces(folder.store, keys, "losses")
     own = StoreReader(folder.store, keys, "logits")
     said = Observations(own, records.y[split.audited], probability_floor=floor, traces=traces)
     population = None

@@ -71,7 +71,14 @@ class Prepared:
     @property
     def offered(self) -> dict[str, str]:
         """The traces that can be had with no text, others with the reason."""
-        return offered(self.recipe)
+        return offered(self.recipe, len(self.split.population), self.settings.distil)
+
+    @property
+    def students(self) -> dict[str, int]:
+        """How many students will be distilled, by kind of trace."""
+        wanted, targets = self.chosen.traces, len(self.plan.targets)
+        counts = {"distilled": len(self.plan), "students": targets * self.settings.distil.students}
+        return {kind: count for kind, count in counts.items() if kind in wanted}
 
     def probe(self) -> Recipe | tuple[float, float]:
         """What a prediction of the cost starts from: the recipe, or the seconds of opening and of asking one model."""
@@ -215,12 +222,14 @@ def prepare_records(
             released[0].check(records)
     if problems.found and designed is not None and built:
         with problems.gather():
-            runnable(built, designed.plan, len(designed.split.population), offered(recipe))
+            population = len(designed.split.population)
+            runnable(built, designed.plan, population, offered(recipe, population, settings.distil))
     problems.settle()
     assert designed is not None  # else there were problems
     assert designed.recipe is not None
     split, plan = designed.split, designed.plan
-    chosen = runnable(built, plan, len(split.population), offered(designed.recipe))
+    had = offered(designed.recipe, len(split.population), settings.distil)
+    chosen = runnable(built, plan, len(split.population), had)
     near = near_duplicates(records.select(split.audited))
     made = Prepared(
         *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base), indirect=indirect

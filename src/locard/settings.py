@@ -24,6 +24,7 @@ from pydantic import (
 from locard.check import Problems
 from locard.errors import SettingsError
 from locard.settings_attacked import AttackedSettings
+from locard.settings_distil import DistilSettings
 from locard.settings_messages import sentence
 from locard.settings_places import cluster_address, store_place
 from locard.settings_screen import ScreenSettings
@@ -306,6 +307,7 @@ class Settings(Section):
     screen: ScreenSettings | None = None
     policy: PolicySettings = Field(default_factory=PolicySettings)
     traces: TraceSettings = Field(default_factory=TraceSettings)
+    distil: DistilSettings = Field(default_factory=DistilSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     released: ReleasedSettings | None = None
     attacked: AttackedSettings | None = None

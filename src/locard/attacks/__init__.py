@@ -30,6 +30,9 @@ ATTACKS: dict[str, str] = {
     "instance_vector": "instance_vector:InstanceVector",
     "gmia": "gmia:GMIA",
     "loss_trace": "loss_trace:LossTrace",
+    "attack_d": "attack_d:AttackD",
+    "trajectory": "trajectory:Trajectory",
+    "sequence": "sequence:Sequence",
 }
 # attacks that make claims about single records and score nothing: they need the references themselves, to train on
 CLAIMING: dict[str, str] = {"gmia_indirect": "gmia_indirect:GMIAIndirect"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,10 +13,10 @@ from locard.attacks.places import log_odds_above
 from locard.attacks.predictive import record_normal
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
-from locard.observe.references import Population, References
+from locard.observe.references import Moments, Population, References
 from locard.observe.signals import LogLoss, ScaledLogit
 from locard.observe.target import Target
-from locard.types import Access, Scores
+from locard.types import Access, Scores, Signals
 
 FLOOR = 1e-3  # smallest standard deviation of a record, of the pooled one
 
@@ -66,21 +67,36 @@ class AttackR:
     ) -> Scores:
         """``float64[records]``, log-odds."""
         if self.smoothing == "gaussian":
-            from scipy.special import log_ndtr
+            moments = references.moments(ScaledLogit(), inside=False)
+            return over_queries(gaussian_odds(target.observe(ScaledLogit()), moments))
+        others = ((references.signal_of(LogLoss(), k), references.outside_of(k)[:, None]) for k in references)
+        return over_queries(odds_among(target.observe(LogLoss()), others, references.outside_count[:, None]))
 
-            fit = record_normal(references.moments(ScaledLogit(), inside=False), floor=FLOOR)
-            z = (target.observe(ScaledLogit()) - fit.mean) / np.sqrt(fit.variance)
-            return over_queries(log_ndtr(z) - log_ndtr(-z))
-        loss = target.observe(LogLoss())
-        under, over = np.zeros(loss.shape), np.zeros(loss.shape)
-        below, above = np.full(loss.shape, -np.inf), np.full(loss.shape, np.inf)
-        for k in references:
-            other, usable = references.signal_of(LogLoss(), k), references.outside_of(k)[:, None]
-            less, more = (other < loss) & usable, (other > loss) & usable
-            under += less
-            over += more
-            np.maximum(below, np.where(less, other, -np.inf), out=below)
-            np.minimum(above, np.where(more, other, np.inf), out=above)
-        count = references.outside_count[:, None]
-        odds = log_odds_above(loss, under=under, over=over, below=below, above=above, count=count)
-        return over_queries(odds)
+
+def gaussian_odds(phi: Signals, moments: Moments) -> Signals:
+    """Log-odds that a scaled logit is above one drawn from the normal with these moments of the record."""
+    from scipy.special import log_ndtr
+
+    fit = record_normal(moments, floor=FLOOR)
+    z = (phi - fit.mean) / np.sqrt(fit.variance)
+    out: Signals = log_ndtr(z) - log_ndtr(-z)
+    return out
+
+
+def odds_among(loss: Signals, others: Iterable[tuple[Signals, np.ndarray]], count: np.ndarray) -> Signals:
+    """Log-odds that a loss is below one drawn from others of the record, interpolated.
+
+    Args:
+        loss: logarithms of losses.
+        others: more of them, model by model, each with the records (and queries) for which it counts.
+        count: how many count, for each record.
+    """
+    under, over = np.zeros(loss.shape), np.zeros(loss.shape)
+    below, above = np.full(loss.shape, -np.inf), np.full(loss.shape, np.inf)
+    for other, usable in others:
+        less, more = (other < loss) & usable, (other > loss) & usable
+        under += less
+        over += more
+        np.maximum(below, np.where(less, other, -np.inf), out=below)
+        np.minimum(above, np.where(more, other, np.inf), out=above)
+    return log_odds_above(loss, under=under, over=over, below=below, above=above, count=count)

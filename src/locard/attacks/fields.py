@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from locard.fields import Limits, Positive, Share, check_fields, setting_problems
+from locard.fields import Limits, Positive, Share, Whole, check_fields, setting_problems
 
-__all__ = ["Limits", "Positive", "Share", "check_fields", "setting_problems"]
+__all__ = ["Limits", "Positive", "Share", "Whole", "check_fields", "setting_problems"]

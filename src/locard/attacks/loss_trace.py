@@ -21,13 +21,14 @@ from locard.types import Access, Scores
 class LossTrace:
     """The owner's attack: what a record's losses over training say, minus the mean of that over OUT references.
 
-    The score is the difference, in nats. Only the owner can run it, who sees the training loop of the target and of the
+    The score is the difference. Only the owner can run it, who sees the training loop of the target and of the
     references; it says how much an insider, or whoever obtains the training log, learns.
 
     Args:
-        statistic: what is read off the losses after each epoch. ``"mean"``: minus their mean, the area above the
-            learning curve. ``"final"``: minus the last one, which is what ``calibrated`` sees without the loop.
-            ``"range"``: between two quantiles over epochs, LT-IQR.
+        statistic: what is read off the losses after each epoch. ``"probability"``: the mean of exp(-loss), for
+            cross-entropy the label's probability. ``"loss"``: minus their mean, the area above the learning curve.
+            ``"final"``: minus the last one, which is what ``calibrated`` sees without the loop. ``"range"``: between
+            two quantiles over epochs, LT-IQR.
         low: the lower quantile of ``"range"``.
         high: the upper one.
 
@@ -37,12 +38,13 @@ class LossTrace:
         and their range.
 
     Departs: the paper's range is no membership attack: it tells, without any reference, which of the target's *members*
-    are vulnerable, and that is what the screen ``loss_trace`` does. Members and non-members are told apart here by
-    taking away what models show that never saw the record, and the mean is the default: the range is large for a
-    member that is hard to learn, and as large for a non-member whose loss rises.
+        are vulnerable, and that is what the screen ``loss_trace`` does. Members and non-members are told apart here by
+        taking away what models show that never saw the record. The range is large for a member that is hard to learn,
+        and as large for a non-member whose loss rises. Of the others the probability did best on the digits, where it
+        was chosen; it is the only one in which no hard record outweighs all others.
     """
 
-    statistic: Literal["mean", "final", "range"] = "mean"
+    statistic: Literal["probability", "loss", "final", "range"] = "probability"
     low: Share = 0.25
     high: Share = 0.75
 
@@ -68,7 +70,7 @@ class LossTrace:
         population: Population | None = None,
         rng: np.random.Generator | None = None,
     ) -> Scores:
-        """``float64[records]``, nats."""
+        """``float64[records]``: probabilities, or nats where losses are read."""
         total = np.zeros(len(records))
         for k in references:
             total += np.where(references.outside_of(k), self._of_reference(references, k), 0.0)
@@ -84,5 +86,8 @@ class LossTrace:
             low, high = np.quantile(losses, [self.low, self.high], axis=1)
             width: np.ndarray = high - low
             return width
+        if self.statistic == "probability":
+            mean: np.ndarray = np.exp(-np.maximum(losses, 0.0)).mean(axis=1)
+            return mean
         out: np.ndarray = -losses[:, -1] if self.statistic == "final" else -losses.mean(axis=1)
         return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
 from locard.train.asked import AnswersMany, Room, Run
+from locard.train.distil import fits_a_student
 from locard.train.jobs import explained
 from locard.train.recipe import Recipe
 
@@ -62,6 +64,9 @@ class Cost:
     attacks: tuple[str, ...]
     not_run: tuple[str, ...]
     way: str | None
+    students: int
+    student_records: int
+    distil_seconds: float
     at_scale: AtScale
 
     def to_json(self) -> dict[str, Any]:
@@ -79,10 +84,13 @@ def predict_cost(
     *,
     attacks: tuple[str, ...],
     not_run: tuple[str, ...] = (),
+    students: Mapping[str, int] | None = None,
 ) -> Cost:
     """Fit the plan's first two models for real, and multiply.
 
     Where models were trained elsewhere there is no recipe, but the seconds that one takes to open and to ask.
+
+    Students cost what one fit costs, in proportion to their records and epochs (``fits_a_student``).
 
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
 
@@ -101,6 +109,9 @@ def predict_cost(
     rounds = math.ceil(math.ceil(len(plan) / probe.chunk) / workers)
     training = rounds * probe.chunk * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
+    taught = dict(students or {})
+    distilling = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
+    distilling *= fit / workers
     return Cost(
         models=len(plan),
         pairs=pairs,
@@ -113,7 +124,7 @@ def predict_cost(
         predict_seconds=predict,
         train_seconds=training,
         score_seconds=scoring,
-        total_seconds=training + scoring,
+        total_seconds=training + distilling + scoring,
         memory_bytes=_memory(probe, workers, models=len(plan), records=n, attacks=len(attacks)),
         disk_bytes=4 * len(plan) * len(records.classes) * (n + len(split.population)),
         fprs=_resolvable(settings, plan, units),
@@ -124,12 +135,35 @@ def predict_cost(
         attacks=attacks,
         not_run=not_run,
         way=probe.way,
+        students=sum(taught.values()),
+        student_records=_learnt_from(split, settings) if taught else 0,
+        distil_seconds=distilling,
         at_scale=at_scale(
             fit_seconds=fit / float(np.mean([len(i) for i in plan.train_index])),
             ask_seconds=predict / (n + len(split.population)),
             classes=len(records.classes),
             attacks=len(attacks),
         ),
+    )
+
+
+def _learnt_from(split: Split, settings: Settings) -> int:
+    had = len(split.population)
+    return had if settings.distil.records is None else min(had, settings.distil.records)
+
+
+def _student(
+    recipe: Recipe | tuple[float, float], kind: str, records: Records, split: Split, plan: Plan, settings: Settings
+) -> float:
+    """What one student of this kind costs, in fits of its teacher."""
+    own = settings.distil
+    return fits_a_student(
+        recipe,
+        (own.epochs, own.label_only),
+        records=math.ceil(_learnt_from(split, settings) / (own.students if kind == "students" else 1)),
+        train_records=float(np.mean([len(i) for i in plan.train_index])),
+        classes=len(records.classes),
+        snapshots=kind == "distilled",
     )
 
 
@@ -220,6 +254,11 @@ def cost_text(cost: Cost) -> str:
         f"Memory     about {cost.memory_bytes / 2**30:.1f} GiB; disk {cost.disk_bytes / 2**20:,.0f} MiB",
         f"Attacks    {', '.join(cost.attacks)}",
     ]
+    if cost.students:
+        lines.append(
+            f"Students   {cost.students:,} of {cost.student_records:,} records in all, distilled in about "
+            f"{duration(cost.distil_seconds)} of the time above"
+        )
     lines += [f"Not run    {reason}" for reason in cost.not_run]
     for r in cost.fprs:
         more = (

@@ -94,6 +94,7 @@ def predict(config: Path, sets: Sequence[str]) -> Cost:
         p.plan,
         p.probe(),
         attacks=tuple(p.chosen.attacks),
+        students=p.students,
         not_run=tuple(f"{n.name}: {n.reason}" for n in p.chosen.not_run),
     )
 

@@ -152,7 +152,7 @@ class SklearnRecipe:
             )
         if refused := _refused_values(built):
             raise SettingsError(f"target.params: {one} Mend target.params." for one in refused)
-        if weights and not _takes_weight(built):
+        if weights and not takes_weight(built):
             raise SettingsError(
                 f"data.weight: an estimator whose fit() takes sample_weight is needed, but {self.estimator} does not. "
                 f"Leave data.weight out or choose another estimator."
@@ -372,7 +372,8 @@ def _takes_missing(estimator: Any) -> bool:
     return bool(get_tags(estimator).input_tags.allow_nan)
 
 
-def _takes_weight(estimator: Any) -> bool:
+def takes_weight(estimator: Any) -> bool:
+    """Whether rows may have weights."""
     return "sample_weight" in inspect.signature(estimator.fit).parameters
 
 

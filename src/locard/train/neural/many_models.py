@@ -17,7 +17,7 @@ import torch
 from locard.train.asked import Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.layers import why_alone
-from locard.train.neural.objective import fresh, own_randomness
+from locard.train.neural.objective import Taught, fresh, own_randomness
 from locard.train.neural.one_model import AtEpoch, train_one
 from locard.train.neural.stack_training import StackTraining
 from locard.train.neural.state import Stack
@@ -32,7 +32,13 @@ CLOSE = 0.01  # of an update's largest change: float32 rounding of three steps m
 _KNOWN: WeakKeyDictionary[NetworkData, dict[str, str | None]] = WeakKeyDictionary()  # data -> recipe -> reason
 
 
-def train_many(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], at_epoch: AtEpoch | None = None) -> Stack:
+def train_many(
+    recipe: TorchRecipe,
+    data: NetworkData,
+    runs: Sequence[Run],
+    at_epoch: AtEpoch | None = None,
+    taught: Taught | None = None,
+) -> Stack:
     """Train all runs at once; each model equals ``train_one``'s up to rounding.
 
     - models may have training sets of different sizes, and any number of models goes
@@ -43,7 +49,7 @@ def train_many(recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], at_e
     """
     if reason := cannot_stack(recipe, data):
         raise CannotStack(reason)
-    return StackTraining(recipe, data, runs).run(at_epoch)
+    return StackTraining(recipe, data, runs, taught).run(at_epoch)
 
 
 class CannotStack(Exception):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from locard.errors import SettingsError
+from locard.train.asked import Run
 from locard.train.neural.data import NetworkData
 from locard.train.neural.layers import Keyed
 
@@ -125,6 +128,48 @@ def soft_labels(classes: int, smoothing: float, like: torch.Tensor) -> torch.Ten
     """``float[classes, classes]``: row c is the smoothed distribution that label c stands for."""
     eye = torch.eye(classes, dtype=like.dtype, device=like.device)
     return eye * (1 - smoothing) + smoothing / classes
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What teachers say of the records that students are trained on, in place of labels.
+
+    Args:
+        table: ``float[students, rows, classes]``, probabilities.
+        row: ``int64[records]``, the row of the record's first form.
+        forms: how many rows there are for one form; form v of a record stands v times so far behind.
+        temperature: divides the student's logits; the loss is multiplied by its square.
+    """
+
+    table: torch.Tensor
+    row: torch.Tensor
+    forms: int
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, data: NetworkData, runs: Sequence[Run], soft: Sequence[np.ndarray], temperature: float) -> Taught:
+        """From each run's ``soft: float[records of its index, forms, classes]``."""
+        union = np.unique(np.concatenate([r.index for r in runs]))
+        table = np.zeros((len(runs), data.variants, len(union), data.classes))
+        for i, (run, said) in enumerate(zip(runs, soft, strict=True)):
+            table[i][:, np.searchsorted(union, run.index)] = said.swapaxes(0, 1)
+        row = np.full(data.records, -1)
+        row[union] = np.arange(len(union))
+        flat = torch.from_numpy(table.reshape(len(runs), -1, data.classes)).to(device=data.device, dtype=data.dtype)
+        return cls(flat, torch.from_numpy(row).to(data.device), len(union), temperature)
+
+    def labels(self, students: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """``float[students, batch, classes]`` for ``rows: int64[students, batch]`` of the data."""
+        records = len(self.row)
+        at = self.row[rows % records] + rows // records * self.forms
+        return self.table[students[:, None], at]
+
+
+def soft_losses(logits: torch.Tensor, labels: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Cross-entropy of distributions, nats; up to the labels' own entropy the divergence from them."""
+    if temperature == 1.0:
+        return -(labels * torch.log_softmax(logits, dim=-1)).sum(-1)
+    return -(labels * torch.log_softmax(logits / temperature, dim=-1)).sum(-1) * temperature**2
 
 
 def last_linear(module: nn.Module) -> nn.Linear | None:

@@ -13,7 +13,15 @@ from locard.train.neural.batches import Length, epoch_order
 from locard.train.neural.data import NetworkData, Scaling
 from locard.train.neural.early import Patience, held_out
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
-from locard.train.neural.objective import as_classes, fresh, own_randomness, record_losses, weighted_mean
+from locard.train.neural.objective import (
+    Taught,
+    as_classes,
+    fresh,
+    own_randomness,
+    record_losses,
+    soft_losses,
+    weighted_mean,
+)
 from locard.train.neural.schedules import schedule
 from locard.train.neural.state import Stack
 
@@ -23,11 +31,14 @@ if TYPE_CHECKING:
 AtEpoch = Callable[[list[int], int, Stack], None]  # (models, the epoch that ended from 1, their states)
 
 
-def train_one(recipe: TorchRecipe, data: NetworkData, run: Run, at_epoch: AtEpoch | None = None) -> Stack:
+def train_one(
+    recipe: TorchRecipe, data: NetworkData, run: Run, at_epoch: AtEpoch | None = None, taught: Taught | None = None
+) -> Stack:
     """Train one network on ``run.index``: shuffle, take batches, step, until its epochs (or steps) are over.
 
     - first weights, batches and dropout are functions of the model's seed
     - a batch's loss is the weighted mean over its records
+    - where it is ``taught``, its teacher's probabilities (those of the one student there is) stand for the labels
 
     A module that draws random numbers of its own draws them from torch's generator, seeded for this model.
 
@@ -51,7 +62,7 @@ def train_one(recipe: TorchRecipe, data: NetworkData, run: Run, at_epoch: AtEpoc
             set_masks(keyed, run.seed, step, len(rows))
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * factor(step)
-            optimizer.step(_loss_of(recipe, data, keyed, scaling, rows))
+            optimizer.step(_loss_of(recipe, data, keyed, scaling, rows, taught))
             for norm in keyed.norms.values():
                 if norm.fresh is not None:
                     norm.running_mean, norm.running_var = norm.fresh
@@ -66,15 +77,24 @@ def train_one(recipe: TorchRecipe, data: NetworkData, run: Run, at_epoch: AtEpoc
 
 
 def _loss_of(
-    recipe: TorchRecipe, data: NetworkData, keyed: Keyed, scaling: Scaling | None, rows: torch.Tensor
+    recipe: TorchRecipe,
+    data: NetworkData,
+    keyed: Keyed,
+    scaling: Scaling | None,
+    rows: torch.Tensor,
+    taught: Taught | None,
 ) -> Callable[[], float]:
     """The loss of a batch, with its gradient put in place, as a function that an optimiser may call again."""
     x = data.x[rows] if scaling is None else scaling.apply(data.x[rows].unsqueeze(0))[0]
     parameters = _trained(keyed)
+    soft = None if taught is None else taught.labels(rows.new_zeros(1), rows[None])[0]
 
     def loss_and_gradient() -> float:
         logits = as_classes(keyed.module(x), data.classes)
-        losses = record_losses(logits, data.y[rows], recipe.loss_function(), recipe.label_smoothing)
+        if soft is None or taught is None:
+            losses = record_losses(logits, data.y[rows], recipe.loss_function(), recipe.label_smoothing)
+        else:
+            losses = soft_losses(logits, soft, taught.temperature)
         loss = weighted_mean(losses, None if data.weight is None else data.weight[rows])
         for p in parameters:
             p.grad = None

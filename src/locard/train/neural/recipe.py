@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ from locard.train.recipe import Predictor, import_path
 
 if TYPE_CHECKING:
     import torch
+
+    from locard.train.distil import Note, Teaching
 
 # optimisers of torch.optim whose update is element by element and proportional to the learning rate: models can share
 # one instance. The others (LBFGS, Muon, Rprop, ...) train one model at a time.
@@ -213,6 +215,18 @@ class TorchRecipe:
         from locard.train.neural.questions import answers
 
         yield from answers(self, self.data(records, asked.device), runs, asked)
+
+    def student(self, epochs: int) -> TorchRecipe:
+        """The recipe of its students: a number of epochs of their own, and plain cross-entropy."""
+        return replace(self, epochs=epochs, steps=None, patience=None, loss="cross_entropy", label_smoothing=0.0)
+
+    def distil(
+        self, records: Records, runs: Sequence[Run], soft: Sequence[np.ndarray], teaching: Teaching, note: Note
+    ) -> None:
+        """Train one student a run on what its teacher says (see ``train/distil.py``)."""
+        from locard.train.neural.students import distil
+
+        distil(self, self.data(records, teaching.device), runs, soft, teaching, note)
 
     def choose(self, records: Records, runs: Sequence[Run], room: Room) -> Choice:
         """One at a time, or many in one program: some steps of both are timed here.

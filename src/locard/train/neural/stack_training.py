@@ -21,11 +21,13 @@ from locard.train.neural.early import Patience, held_out
 from locard.train.neural.graph import Named, Recorded, peak_bytes
 from locard.train.neural.layers import Keyed, keyed_masks, mask_keys
 from locard.train.neural.objective import (
+    Taught,
     as_classes,
     fresh,
     own_randomness,
     record_losses,
     soft_labels,
+    soft_losses,
     weighted_mean,
 )
 from locard.train.neural.one_model import AtEpoch, length_of
@@ -44,8 +46,11 @@ OTHER_FORMS = ("fused", "foreach", "capturable", "differentiable")
 class StackTraining:
     """The state of one stack while it is trained."""
 
-    def __init__(self, recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run]) -> None:
-        self.recipe, self.data = recipe, data
+    def __init__(
+        self, recipe: TorchRecipe, data: NetworkData, runs: Sequence[Run], taught: Taught | None = None
+    ) -> None:
+        self.recipe, self.data, self.taught = recipe, data, taught
+        self.temperature = 1.0 if taught is None else taught.temperature
         self.seeds = np.array([r.seed for r in runs], dtype=np.int64)
         parts = [held_out(recipe, r) for r in runs]
         self.held = [p[1] for p in parts]
@@ -119,7 +124,11 @@ class StackTraining:
         weight = None
         if not valid.all() or self.data.weight is not None:
             weight = torch.from_numpy(valid).to(device=self.data.device, dtype=self.data.dtype)
-        self.learn(step, x, y, weight, self._weights(flat, weight))
+        taught = None
+        if self.taught is not None:
+            students = torch.from_numpy(self.places).to(self.data.device)
+            taught = self.taught.labels(students, flat.reshape(rows.shape))
+        self.learn(step, x, y, weight, self._weights(flat, weight), taught)
 
     def learn(
         self,
@@ -128,6 +137,7 @@ class StackTraining:
         y: torch.Tensor,
         present: torch.Tensor | None = None,
         weight: torch.Tensor | None = None,
+        taught: torch.Tensor | None = None,
     ) -> None:
         """One optimiser step of every model.
 
@@ -137,9 +147,12 @@ class StackTraining:
             y: ``int64[models, batch]``.
             present: ``float[models, batch]``, 0 for padding; None where there is none and no weights.
             weight: ``float[models, batch]``, training weights, 0 for padding; given where ``present`` is.
+            taught: ``float[models, batch, classes]``, what teachers say, in place of ``y``.
         """
-        labels = self.soft.index_select(0, y.reshape(-1)) if self.own_loss is None else y.reshape(-1)
-        batch = {"x": x, "labels": labels.reshape(*y.shape, *labels.shape[1:])}
+        if taught is None:
+            labels = self.soft.index_select(0, y.reshape(-1)) if self.own_loss is None else y.reshape(-1)
+            taught = labels.reshape(*y.shape, *labels.shape[1:])
+        batch = {"x": x, "labels": taught}
         if present is not None and weight is not None:
             batch |= {"present": present, "weight": weight}
         if self.scaling is not None:
@@ -192,7 +205,7 @@ class StackTraining:
         masks = {n: batch[n] for n, _, _ in self.keyed.masks}
         logits = as_classes(functional_call(self.keyed.module, (params, {**buffers, **masks}), (x,)), self.data.classes)
         if self.own_loss is None:
-            losses = -(batch["labels"] * torch.log_softmax(logits, dim=-1)).sum(-1)
+            losses = soft_losses(logits, batch["labels"], self.temperature)
         else:
             losses = record_losses(logits, batch["labels"], self.own_loss, 0.0)
         new: Named = {}

@@ -1,0 +1,92 @@
+"""The stage between training and attacking: students of every model, where an attack reads what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from locard.observe.distilling import Distilling, auxiliary, student_jobs
+from locard.observe.traces import StoredStudents, StoredTraces, Traces
+from locard.prepare import Prepared
+from locard.run.backend import Backend
+from locard.run.chunks import Grouping
+from locard.run.folder import RunFolder
+from locard.run.training import Watch, train_missing
+from locard.train.distil import student_recipe
+from locard.train.jobs import Job
+
+
+def distil_missing(
+    prepared: Prepared, folder: RunFolder, jobs: list[Job], backend: Backend, grouping: Grouping, watch: Watch
+) -> dict[str, Traces]:
+    """The traces that the chosen attacks read, after the students that are missing were trained.
+
+    Every model of the plan is distilled once, because each plays the target and serves as a reference; for ``students``
+    the targets alone are, several times. A student's file lies beside the models', and is skipped where it is whole.
+    ``run.json`` says under ``distillations`` how many there were and how long workers took.
+
+    Raises:
+        SettingsError: the recipe's own code failed on a student.
+        RunStopped: the disk is full, or workers die again and again.
+    """
+    wanted = prepared.chosen.traces
+    traces: dict[str, Traces] = {}
+    keys = [job.key for job in jobs]
+    if "training" in wanted:
+        traces["training"] = StoredTraces(folder.store, keys, "losses")
+    others = auxiliary(prepared.split.population, prepared.settings.distil, prepared.seed)
+    if "distilled" in wanted:
+        made = _done(prepared, folder, jobs, [others], "distilled", (backend, grouping, watch))
+        traces["distilled"] = StoredTraces(folder.store, [made[key][0] for key in keys], "distilled")
+    if "students" in wanted:
+        targets = [jobs[t] for t in prepared.plan.targets]
+        parts = np.array_split(others, prepared.settings.distil.students)
+        made = _done(prepared, folder, targets, parts, "student", (backend, grouping, watch))
+        traces["students"] = StoredStudents(folder.store, [made.get(key, []) for key in keys], "student")
+    return traces
+
+
+def _done(
+    prepared: Prepared,
+    folder: RunFolder,
+    teachers: list[Job],
+    parts: list[np.ndarray],
+    kind: str,
+    how: tuple[Backend, Grouping, Watch],
+) -> dict[str, list[str]]:
+    """Keys of each teacher's students, by the teacher's key, all there."""
+    backend, grouping, watch = how
+    settings = prepared.settings
+    recipe = student_recipe(prepared.recipe, settings.distil.epochs)
+    students, taught_by = student_jobs(kind, recipe, teachers, parts, settings.distil, prepared.seed)
+    work = Distilling(
+        recipe=recipe,
+        records=prepared.records,
+        audited=prepared.split.audited,
+        asked=prepared.asked,
+        store=folder.store,
+        teachers=taught_by,
+        settings=settings.distil,
+        snapshots=kind == "distilled",
+        floor=prepared.recipe.probability_floor,
+        device=settings.compute.device,
+    )
+    with _noted_apart(folder, kind):
+        train_missing(work, students, folder, backend, watch, grouping)
+    found: dict[str, list[str]] = {}
+    for student in students:
+        found.setdefault(taught_by[student.key], []).append(student.key)
+    return found
+
+
+@contextmanager
+def _noted_apart(folder: RunFolder, kind: str) -> Iterator[None]:
+    """What ``train_missing`` notes down of students does not take the place of what it noted of models."""
+    models, folder.timings = folder.timings, {}
+    try:
+        yield
+    finally:
+        noted, folder.timings = folder.timings, models
+        folder.timings.setdefault("distillations", {})[kind] = noted
