@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
+    "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
     "attack_report": EVERYONE
@@ -89,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "attacks",
         "assess",
         "prepare",
+        "elsewhere",
         "stopped",
         "trained_elsewhere",
         "defences",
