@@ -81,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "distilling": EVERYONE | {"data", "plan", "train", "run", "observe", "prepare"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
+    "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
     "attack_report": EVERYONE
@@ -100,6 +101,7 @@ ALLOWED: dict[str, set[str]] = {
         "attacks",
         "assess",
         "prepare",
+        "elsewhere",
         "stopped",
         "distilling",
         "trained_elsewhere",

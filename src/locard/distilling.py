@@ -10,7 +10,8 @@ import numpy as np
 from locard.observe.distilling import Distilling, auxiliary, student_jobs
 from locard.observe.traces import StoredStudents, StoredTraces, Traces
 from locard.prepare import Prepared
-from locard.run.backend import Backend
+from locard.run.backend import Backend, LocalBackend
+from locard.run.choose_backend import choose_backend, grouping_of
 from locard.run.chunks import Grouping
 from locard.run.folder import RunFolder
 from locard.run.training import Watch, train_missing
@@ -19,7 +20,7 @@ from locard.train.jobs import Job
 
 
 def distil_missing(
-    prepared: Prepared, folder: RunFolder, jobs: list[Job], backend: Backend, grouping: Grouping, watch: Watch
+    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend, watch: Watch
 ) -> dict[str, Traces]:
     """The traces that the chosen attacks read, after the students that are missing were trained.
 
@@ -31,19 +32,22 @@ def distil_missing(
         SettingsError: the recipe's own code failed on a student.
         RunStopped: the disk is full, or workers die again and again.
     """
-    wanted = prepared.chosen.traces
+    wanted, compute = prepared.chosen.traces, prepared.settings.compute
+    if not wanted:
+        return {}
+    how = choose_backend(compute, local), grouping_of(compute), watch
     traces: dict[str, Traces] = {}
     keys = [job.key for job in jobs]
     if "training" in wanted:
         traces["training"] = StoredTraces(folder.store, keys, "losses")
     others = auxiliary(prepared.split.population, prepared.settings.distil, prepared.seed)
     if "distilled" in wanted:
-        made = _done(prepared, folder, jobs, [others], "distilled", (backend, grouping, watch))
+        made = _done(prepared, folder, jobs, [others], "distilled", how)
         traces["distilled"] = StoredTraces(folder.store, [made[key][0] for key in keys], "distilled")
     if "students" in wanted:
         targets = [jobs[t] for t in prepared.plan.targets]
         parts = np.array_split(others, prepared.settings.distil.students)
-        made = _done(prepared, folder, targets, parts, "student", (backend, grouping, watch))
+        made = _done(prepared, folder, targets, parts, "student", how)
         traces["students"] = StoredStudents(folder.store, [made.get(key, []) for key in keys], "student")
     return traces
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
 from locard.distilling import distil_missing
+from locard.elsewhere import nothing_elsewhere, with_elsewhere
 from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
@@ -52,18 +53,20 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     seconds = Stages()
     with local_workers(settings, imports=[parts.__name__]) as local:
         with seconds("preparing"):
-            prepared = prepared_by()
+            prepared, others = with_elsewhere(prepared_by())
         with RunFolder(out) as folder:
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
                 finished, jobs = _trained(prepared, folder, local, watch)
+                elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
             with seconds("distilling"):
-                traces = _distilled(finished, folder, jobs, local, watch)
+                traces = distil_missing(finished, folder, jobs, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
                 case = _case(finished, tested, _networks(finished, folder, jobs))
-                result = assess(_observed(finished, folder, jobs, traces), case, local.map, watch.progress)
+                observed = replace(_observed(finished, folder, jobs, traces), elsewhere=elsewhere)
+                result = assess(observed, case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -87,14 +90,14 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
     return part, [jobs[m] for m in models]
 
 
-def _distilled(
-    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend, watch: Watch
-) -> dict[str, Traces]:
-    """What the models' history says of the audited records, where an attack reads it."""
-    if not prepared.chosen.traces:
-        return {}
-    compute = prepared.settings.compute
-    return distil_missing(prepared, folder, jobs, choose_backend(compute, local), grouping_of(compute), watch)
+def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch) -> Audited:
+    """Models of another data set, in a run folder of their own."""
+    with RunFolder(out) as folder:
+        tree = prepared.settings.model_dump(mode="json", exclude_none=True)
+        folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
+        finished, jobs = _trained(prepared, folder, local, watch)
+        folder.end()
+        return _observed(finished, folder, jobs, {})
 
 
 def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job], traces: dict[str, Traces]) -> Audited:
@@ -108,7 +111,14 @@ def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job], traces: di
         population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
         if len(prepared.asked) > len(split.population):
             population = population.select(np.searchsorted(prepared.asked, split.population))
-    return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
+    return Audited(
+        records.select(split.audited),
+        prepared.plan,
+        said,
+        population,
+        prepared.seed,
+        population_features=records.features[split.population],
+    )
 
 
 def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
@@ -326,7 +336,7 @@ def audit_saved(
     assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
     observations = Observations(ArrayReader(array), records.y, probability_floor=floor)
-    chosen = runnable(built, plan, 0)
+    chosen = nothing_elsewhere(runnable(built, plan, 0))
     seed = Seed(chosen_settings.seed)
 
     nothing = np.zeros(0, dtype=np.int64)

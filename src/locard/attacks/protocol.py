@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -29,6 +29,10 @@ class Needs:
     References holding a record, references not holding it, population records; and traces (``observe/traces.py``) by
     name, of the target and of every reference that is asked for.
 
+    ``elsewhere`` names a data set: the references are then models of that set, which know nothing of these records.
+    ``anywhere``: what references teach is not about single records, so that they may also be models of other records,
+    with answers to those.
+
     >>> Needs(inside=2, outside=2).missing(inside=1, outside=5, population=0)
     'needs 2 reference models trained with each record, found 1'
     """
@@ -37,6 +41,8 @@ class Needs:
     outside: int = 0
     population: int = 0
     traces: tuple[str, ...] = ()
+    elsewhere: str | None = None
+    anywhere: bool = False
 
     def missing(
         self, *, inside: int, outside: int, population: int, traces: Mapping[str, str] | None = None
@@ -65,6 +71,8 @@ class Needs:
         """Which references are learnt from, and whether a population is."""
         sides = {(False, False): "none", (False, True): "OUT", (True, False): "IN", (True, True): "IN and OUT"}
         text = sides[self.inside > 0, self.outside > 0]
+        if self.elsewhere is not None:
+            text = f"of {self.elsewhere}"
         more = ["population"] if self.population else []
         return "; ".join([text, *more, *(KINDS[name].words for name in self.traces)])
 
@@ -207,16 +215,40 @@ def bound(
         AccessDenied: the target gives less than the attack's ``access``.
         DataError: target, references and records do not belong together.
     """
+    enough_access(attack, target)
+    if references is None:
+        references = References.empty(len(records))
+    elif not _other_records(attack.needs, records, references):
+        references = references.labelled(records.y)
+    return target.labelled(records.y), references, population if population is None else population.labelled()
+
+
+def enough_access(attack: Attack, target: Target) -> None:
+    """Refuse a target that gives less than the attack needs.
+
+    Raises:
+        AccessDenied: what is needed, and what it gives.
+    """
     if not target.access.allows(attack.access):
         raise AccessDenied(
             f"{type(attack).__name__} needs {attack.access.words}, but this target gives {target.access.words}. Choose "
             f"an attack for that access, or audit with more."
         )
-    references = References.empty(len(records)) if references is None else references.labelled(records.y)
-    return target.labelled(records.y), references, population if population is None else population.labelled()
+
+
+def _other_records(needs: Needs, records: Records, references: References) -> bool:
+    """Whether references were asked about other records than the target, and may have been."""
+    return needs.anywhere and len(references) > 0 and references.records != len(records)
 
 
 def _enough(name: str, needs: Needs, records: Records, references: References, population: Population | None) -> None:
+    if _other_records(needs, records, references):
+        if references.classes != len(records.classes):
+            raise NotEnoughReferences(
+                f"{name} needs references with the classes of the records ({len(records.classes)}), found "
+                f"{references.classes}. Give models of the same classes, or take ml_leaks_2."
+            )
+        needs = replace(needs, inside=0, outside=0)
     for side, wanted in (("inside", needs.inside), ("outside", needs.outside)):
         if not wanted:
             continue

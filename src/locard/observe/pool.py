@@ -183,3 +183,18 @@ def partners_of(pairs: ArrayLike, models: int) -> Int64[np.ndarray, "all"]:
         )
     out: np.ndarray = given.astype(np.int64)
     return out
+
+
+def of_pool(models: np.ndarray, pool: int) -> Int64[np.ndarray, "chosen"]:
+    """Numbers of models, checked to be of the pool.
+
+    Raises:
+        SettingsError: a number that no model has.
+    """
+    out = np.asarray(models, dtype=np.int64)
+    if out.size and not 0 <= int(out.min()) <= int(out.max()) < pool:
+        raise SettingsError(
+            f"references: model numbers 0..{pool - 1} are needed, found {out.min()} to {out.max()}. They count the "
+            f"models of the pool."
+        )
+    return out

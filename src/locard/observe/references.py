@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from locard.errors import DataError, SettingsError
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
-from locard.observe.pool import ReferencePool, Sums, Unit, partners_of
+from locard.observe.pool import ReferencePool, Sums, Unit, of_pool, partners_of
 from locard.observe.signals import Signal
 from locard.observe.target import Target
 from locard.observe.traces import trace_arrays
@@ -59,7 +59,7 @@ class References:
         whole: Int64[np.ndarray, "more"] | None = None,
     ) -> None:
         self._pool = pool
-        self._models = _of_pool(models, len(pool))
+        self._models = of_pool(models, len(pool))
         self._thin = thin
         self._whole = whole  # what ``without`` left models out of: its sums are kept, for all views made of it
         self.pairs = pairs
@@ -127,7 +127,7 @@ class References:
         """
         if self._thin is not None:
             raise SettingsError("references: leave models out first, then thin; found it the other way round.")
-        gone = _of_pool(np.asarray(models, dtype=np.int64), len(self._pool))
+        gone = of_pool(np.asarray(models, dtype=np.int64), len(self._pool))
         whole = self._models if self._whole is None else self._whole
         return References(self._pool, self._models[~np.isin(self._models, gone)], pairs=self.pairs, whole=whole)
 
@@ -175,6 +175,11 @@ class References:
     def __iter__(self) -> Iterator[int]:
         """Positions 0..len-1, for loops model by model: ``references.signal_of(signal, k)``."""
         return iter(range(len(self)))
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether some references may be used for some records only."""
+        return self._thin is not None
 
     @property
     def models(self) -> Int64[np.ndarray, "chosen"]:
@@ -363,19 +368,21 @@ class References:
 class Population:
     """Records that are in no model, seen by target and references: what non-members look like.
 
-    The records of ``target`` and ``references`` here are the population's, and every reference is OUT.
+    The records of ``target`` and ``references`` here are the population's, and every reference is OUT. ``features`` are
+    theirs too, for attacks that learn from them.
     """
 
     y: np.ndarray
     target: Target
     references: References
+    features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def labelled(self) -> Population:
         """This population with the classes of its records, where its outputs were made without them."""
-        return Population(self.y, self.target.labelled(self.y), self.references.labelled(self.y))
+        return replace(self, target=self.target.labelled(self.y), references=self.references.labelled(self.y))
 
 
 def _minus(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
@@ -386,14 +393,4 @@ def _mean(unit: Unit, first: np.ndarray, count: np.ndarray) -> np.ndarray:
     axes = (-1, *([1] * (first.ndim - 1)))
     k = np.maximum(count, 1).reshape(axes)
     out: np.ndarray = np.where(count.reshape(axes) > 0, unit.shift + first / k * unit.size, np.nan)
-    return out
-
-
-def _of_pool(models: np.ndarray, pool: int) -> Int64[np.ndarray, "chosen"]:
-    out = np.asarray(models, dtype=np.int64)
-    if out.size and not 0 <= int(out.min()) <= int(out.max()) < pool:
-        raise SettingsError(
-            f"references: model numbers 0..{pool - 1} are needed, found {out.min()} to {out.max()}. They count the "
-            f"models of the pool."
-        )
     return out

@@ -63,10 +63,12 @@ class Target:
         probability_floor: float = DEFAULT_FLOOR,
         access: Access = Access.LOGITS,
         budget: int | None = None,
+        predict: Predict | None = None,
     ) -> Target:
         """A target from saved outputs ``float[records, queries, classes]`` or ``float[records, classes]``.
 
-        ``labels`` (class index a record) may be left out when an attack's ``records`` bring them. ``traces``: by name,
+        ``labels`` (class index a record) may be left out when an attack's ``records`` bring them. ``predict`` (features
+        to class probabilities) is the live model, for attacks that choose their own queries. ``traces``: by name,
         ``float[records, epochs]`` or ``[records, epochs, metrics]`` (see ``trace``).
 
         Raises:
@@ -76,7 +78,7 @@ class Target:
         floor = probability_floor if probabilities is not None else None
         kept = trace_arrays(traces, array.shape[1], None)
         said = Observations(ArrayReader(array), labels, probability_floor=floor, traces=kept)
-        return cls(said, access=access, budget=budget)
+        return cls(said, access=access, budget=budget, predict=predict)
 
     @property
     def queries(self) -> int:
