@@ -44,7 +44,7 @@ def people(count):
 
 
 def test_a_known_drop_is_found_as_much_as_theory_says(auc, bound):
-    """The mean of 15 OUT references adds 1/15 to the variance. Planted and seen to fail: IN references in the mean."""
+    """The mean of 15 OUT references adds 1/15 to the variance. Planted and seen to fail: nothing taken away."""
     target, references, truth = leaking(1.2)
     scores = attack("loss_trace", statistic="final").score(target, people(10_001), references)
     theory = norm.cdf(1.2 / np.sqrt(2 * (1 + 1 / 15)))

@@ -39,6 +39,7 @@ ELSEWHERE_MODELS = 4  # of another world, where the attack learns that never see
 SHIFT = 1.5  # of every record in the leaking world, in standard deviations of a model's noise
 STRONG = 6.0  # of a tenth of the records in the third world
 FPR = 0.05
+LEFT_OUT = ("sequence",)  # a recurrent network for each reference takes minutes: its null tests hold it
 LEAST_LEAK_AUC = 0.55  # of the weakest attack (gap: right or wrong, nothing more)
 
 
@@ -93,7 +94,7 @@ def run_selftest(seed: int = 0, progress: Callable[[str, int, int], None] = lamb
         for i in range(NULL_WORLDS)
     ]
     leaks = [world(root.child("leak", i), models=LEAK_MODELS, shift=SHIFT, strong=SHIFT) for i in range(LEAK_WORLDS)]
-    names = attack_names()
+    names = [name for name in attack_names() if name not in LEFT_OUT]
     elsewhere = world(root.child("elsewhere"), models=ELSEWHERE_MODELS, shift=SHIFT, strong=SHIFT)
     sources = {str(attack(name).needs.elsewhere): elsewhere for name in names}
     nulls, leaks = ([replace(w, elsewhere=sources) for w in worlds] for worlds in (nulls, leaks))
@@ -152,6 +153,7 @@ def selftest_text(outcome: Outcome) -> str:
     lines = [
         f"Null world ({NULL_MODELS} models, {NULL_WORLDS} times): the references leak and the target does not. AUC "
         f"must be 0.5 and TPR at FPR {FPR:g} at most {FPR:g}, within 4 standard errors.",
+        f"Not run here, because it takes minutes: {', '.join(LEFT_OUT)}.",
         f"Leaking world ({LEAK_MODELS} models): every record has a shift of {SHIFT:g} standard deviations.",
         "",
         f"{'attack':<18}{'null AUC':>16}{'null TPR':>17}{'leak AUC':>10}{'leak TPR':>10}",
