@@ -55,11 +55,11 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
-                finished, jobs = _trained(prepared, folder, local, watch)
+                finished, jobs = trained(prepared, folder, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = _case(finished, tested, _networks(finished, folder, jobs))
-                result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
+                case = case_of(finished, tested, _networks(finished, folder, jobs))
+                result = assess(observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -69,7 +69,7 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     return result
 
 
-def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
+def trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
@@ -83,7 +83,8 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
     return part, [jobs[m] for m in models]
 
 
-def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
+def observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
+    """What the models said, with the plan and the records it is about."""
     records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
     keys = [job.key for job in jobs]
     said = Observations(StoreReader(folder.store, keys, "logits"), records.y[split.audited], probability_floor=floor)
@@ -131,7 +132,8 @@ def _networks(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Network
     return StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
 
 
-def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:
+def case_of(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:
+    """What is being assessed, besides the models' answers."""
     released = None
     if prepared.released is not None:
         model, member = prepared.released

@@ -1,0 +1,109 @@
+"""Which records an attack names: found in two halves of the models that have nothing in common but the records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from locard.assess.attacked_by import missing
+from locard.assess.scoring import Audited, by_unit, score_targets
+from locard.attacks.protocol import Attack
+from locard.rank_result import NamedAttack, NamedPart, OverlapPart
+from locard.result import NotRun
+from locard.stats import conformal_threshold
+
+MORE = 0.5  # by how much more often a record is hit where it was trained on
+LEAST = 2  # pairs in a half
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """``bool[halves, units]``: whom one attack names in each half, and who meets the rule the wrong way round."""
+
+    named: Bool[np.ndarray, "halves units"]
+    wrong_way: Bool[np.ndarray, "halves units"]
+
+
+def rule(fpr: float) -> str:
+    """The definition, in words."""
+    return (
+        f"The pairs of models are split in two halves. In each half by itself (targets and references of that half "
+        f"alone), a record is hit by a target if its score is above that target's conformal threshold for FPR {fpr:g}. "
+        f"It is named if the share of hits among targets trained on it is at least {MORE:g} above the share among the "
+        f"others."
+    )
+
+
+def name_records(attack: Attack, parts: list[Audited], fpr: float) -> Named | str:
+    """Whom the attack names in each of two halves (``halves``); in words why not, where it cannot run on them.
+
+    - a contrast: an easy record that is hit whether it was trained on or not is not named
+    - the halves share no model, so that a record of no effect named in one is named in the other by accident only
+    """
+    for part in parts:
+        pairs = part.plan.pairs
+        if pairs < LEAST:
+            return f"needs {LEAST} pairs of targets in each half of the models, found {pairs}"
+        short = missing(attack, part)
+        if short is not None:
+            return f"{short} in half of the models"
+    more = np.stack([_more_hits(attack, part, fpr) for part in parts])
+    return Named(more >= MORE - 1e-9, more <= -MORE + 1e-9)
+
+
+def _more_hits(attack: Attack, part: Audited, fpr: float) -> np.ndarray:
+    """Share of hits among targets that hold a unit minus the share among the others; 0 where there is only one kind."""
+    scores, member = by_unit(score_targets(attack, part), part.records), part.unit_member
+    hit = np.stack([s > conformal_threshold(s[~m], fpr) for s, m in zip(scores, member, strict=True)])
+    inside, outside = member.sum(axis=0), (~member).sum(axis=0)
+    share_in = (hit & member).sum(axis=0) / np.maximum(inside, 1)
+    share_out = (hit & ~member).sum(axis=0) / np.maximum(outside, 1)
+    out: np.ndarray = np.where((inside > 0) & (outside > 0), share_in - share_out, 0.0)
+    return out
+
+
+def named_part(found: dict[str, Named | str], parts: list[Audited], fpr: float) -> NamedPart:
+    """How many records each attack names, which it alone names, and how far two attacks (or one with itself) agree.
+
+    Overlaps are across the halves, for two attacks as for one with itself: attacks on the same models would share the
+    models' accidents, and seem to agree more than either agrees with itself.
+    """
+    sets = {label: f.named for label, f in found.items() if not isinstance(f, str)}
+    wrong = {label: f.wrong_way for label, f in found.items() if not isinstance(f, str)}
+    attacks = []
+    for label, mine in sets.items():
+        others = [s for other, s in sets.items() if other != label]
+        alone = mine & ~np.any(others, axis=0) if others else mine
+        attacks.append(
+            NamedAttack(
+                label=label,
+                first=int(mine[0].sum()),
+                second=int(mine[1].sum()),
+                again=int((mine[0] & mine[1]).sum()),
+                wrong_way=int(wrong[label].sum()),
+                alone=int(alone.sum()),
+                alone_again=int((alone[0] & alone[1]).sum()),
+            )
+        )
+    labels = list(sets)
+    return NamedPart(
+        rule=rule(fpr),
+        pairs=[part.plan.pairs for part in parts],
+        units=parts[0].records.n_units,
+        attacks=attacks,
+        overlaps=[overlap(a, b, sets[a], sets[b]) for i, a in enumerate(labels) for b in labels[i:]],
+        not_run=[NotRun(name=label, reason=f) for label, f in found.items() if isinstance(f, str)],
+    )
+
+
+def overlap(first: str, second: str, a: np.ndarray, b: np.ndarray) -> OverlapPart:
+    """Of ``bool[halves, units]``: one attack's records of one half against the other's of the other half, both ways.
+
+    >>> a, b = np.array([[1, 1, 0], [1, 0, 0]], bool), np.array([[0, 0, 1], [0, 1, 1]], bool)
+    >>> overlap("a", "a", a, a).share, overlap("a", "b", a, b).share
+    (0.5, 0.2)
+    """
+    swapped = b[::-1]
+    return OverlapPart(first=first, second=second, both=int((a & swapped).sum()), either=int((a | swapped).sum()))
