@@ -98,8 +98,7 @@ ALLOWED: dict[str, set[str]] = {
         "budget",
         "report",
     },
-    "ranking": EVERYONE
-    | {"pipeline", "prepare", "rank_result", "assess", "attacks", "data", "run", "train", "report"},
+    "ranking": EVERYONE | {"pipeline", "prepare", "rank_result", "assess", "attacks", "data", "run", "train", "report"},
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE

@@ -30,9 +30,9 @@ def rule(fpr: float) -> str:
     """The definition, in words."""
     return (
         f"The pairs of models are split in two halves. In each half by itself (targets and references of that half "
-        f"alone), a record is hit by a target if its score is above that target's conformal threshold for FPR {fpr:g}. "
-        f"It is named if the share of hits among targets trained on it is at least {MORE:g} above the share among the "
-        f"others."
+        f"alone), a record is hit by a target if its score is above the transferred threshold: the median of the "
+        f"conformal thresholds, for FPR {fpr:g}, of the other pairs' targets in that half. It is named if the share of "
+        f"hits among targets trained on it is at least {MORE:g} above the share among the others."
     )
 
 
@@ -40,6 +40,7 @@ def name_records(attack: Attack, parts: list[Audited], fpr: float) -> Named | st
     """Whom the attack names in each of two halves (``halves``); in words why not, where it cannot run on them.
 
     - a contrast: an easy record that is hit whether it was trained on or not is not named
+    - a threshold comes of other targets: a record's own membership does not move it
     - the halves share no model, so that a record of no effect named in one is named in the other by accident only
     """
     for part in parts:
@@ -56,7 +57,10 @@ def name_records(attack: Attack, parts: list[Audited], fpr: float) -> Named | st
 def _more_hits(attack: Attack, part: Audited, fpr: float) -> np.ndarray:
     """Share of hits among targets that hold a unit minus the share among the others; 0 where there is only one kind."""
     scores, member = by_unit(score_targets(attack, part), part.records), part.unit_member
-    hit = np.stack([s > conformal_threshold(s[~m], fpr) for s, m in zip(scores, member, strict=True)])
+    pair = part.plan.pair
+    own = np.array([conformal_threshold(s[~m], fpr) for s, m in zip(scores, member, strict=True)])
+    transferred = np.array([np.median(own[pair != p]) for p in pair])
+    hit = scores > transferred[:, None]
     inside, outside = member.sum(axis=0), (~member).sum(axis=0)
     share_in = (hit & member).sum(axis=0) / np.maximum(inside, 1)
     share_out = (hit & ~member).sum(axis=0) / np.maximum(outside, 1)
