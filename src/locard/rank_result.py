@@ -57,20 +57,20 @@ class RankRow(Part):
     alike: list[str] = Field(description="attacks that cannot be told apart from this one")
 
 
-class NamedAttack(Part):
-    """How many records one attack names, in each half of the models."""
+class PickedAttack(Part):
+    """How many records one attack picks, in each half of the models."""
 
     label: str
     first: int
     second: int
-    again: int = Field(description="named in both halves")
+    again: int = Field(description="picked in both halves")
     wrong_way: int = Field(description="records of both halves that meet the rule with members and others swapped")
-    alone: int = Field(description="records of both halves that no other attack names in the same half")
-    alone_again: int = Field(description="records that it alone names in both halves")
+    alone: int = Field(description="records of both halves that no other attack picks in the same half")
+    alone_again: int = Field(description="records that it alone picks in both halves")
 
 
 class OverlapPart(Part):
-    """Records named by one attack in one half of the models and by another (or itself) in the other half."""
+    """Records picked by one attack in one half of the models and by another (or itself) in the other half."""
 
     first: str
     second: str
@@ -79,17 +79,17 @@ class OverlapPart(Part):
 
     @property
     def share(self) -> float | None:
-        """Jaccard's index; None where neither names anybody."""
+        """Jaccard's index; None where neither picks anybody."""
         return self.both / self.either if self.either else None
 
 
-class NamedPart(Part):
-    """Which records the attacks name, and how far they agree. Counted, for these models."""
+class PicksPart(Part):
+    """Which records the attacks pick, and how far they agree. Counted, for these models."""
 
     rule: str
     pairs: list[int] = Field(description="pairs of models in each half")
     units: int
-    attacks: list[NamedAttack]
+    attacks: list[PickedAttack]
     overlaps: list[OverlapPart] = Field(description="every two attacks, and each with itself")
     not_run: list[NotRun]
 
@@ -151,7 +151,7 @@ class StudyPart(Part):
     unbeaten: list[str] = Field(description="attacks that no other is shown to beat")
     rows: list[RankRow]
     comparisons: list[ComparisonPart] = Field(description="every two attacks, AUC and TPR; adjusted over all of them")
-    named: NamedPart
+    picks: PicksPart
     curves: CurvesPart
     not_run: list[NotRun]
     caveats: list[str]
@@ -179,4 +179,4 @@ class RankTree(Part):
 
 def schema() -> dict[str, Any]:
     """The JSON schema of ``rank.json``."""
-    return RankTree.model_json_schema(mode="serialization")
+    return RankTree.model_json_schema(by_alias=True, mode="serialization")

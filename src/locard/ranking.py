@@ -15,7 +15,7 @@ import numpy as np
 from locard import __version__
 from locard.assess import rank_study
 from locard.assess.choose import as_settings, build_attacks, runnable
-from locard.assess.rank_named import Named
+from locard.assess.rank_picks import Picked
 from locard.assess.rank_study import study
 from locard.attacks import ATTACKS, attack
 from locard.check import Problems
@@ -43,7 +43,7 @@ FILES = ("rank.json", "rank.html", "rank.parquet")
 
 @dataclass(frozen=True, eq=False)
 class RankResult:
-    """What was found: the tree of ``rank.json``, and ``records``, one row for each record and attack that names it."""
+    """What was found: the tree of ``rank.json``, and ``records``, one row for each record and attack that picks it."""
 
     summary: RankTree
     records: pd.DataFrame
@@ -57,7 +57,7 @@ class RankResult:
 
     def to_json(self) -> str:
         """``rank.json``: stable key order, one trailing newline."""
-        return json.dumps(self.summary.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(self.summary.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False) + "\n"
 
     def report(self, path: str | Path) -> Path:
         """Write the page, and give back its path. It names no record."""
@@ -228,7 +228,7 @@ def rank(
     return result
 
 
-def _run(one: Study, watch: Watch) -> tuple[StudyPart, dict[str, Named], Prepared]:
+def _run(one: Study, watch: Watch) -> tuple[StudyPart, dict[str, Picked], Prepared]:
     """Train what is missing, attack, compare."""
     settings = one.prepared.settings
     with local_workers(settings, imports=[rank_study.__name__]) as local, RunFolder(one.folder) as folder:
@@ -237,17 +237,17 @@ def _run(one: Study, watch: Watch) -> tuple[StudyPart, dict[str, Named], Prepare
         folder.begin(tree, one.prepared.plan, describe(one.prepared), one.prepared.base)
         finished, jobs = trained(one.prepared, folder, local, watch)
         case = case_of(finished, None, None)
-        made, named = study(observed(finished, folder, jobs), case, local.map, watch.progress)
+        made, picked = study(observed(finished, folder, jobs), case, local.map, watch.progress)
         folder.end()
-    return made, named, finished
+    return made, picked, finished
 
 
-def _result(found: list[tuple[StudyPart, dict[str, Named], Prepared]]) -> RankResult:
+def _result(found: list[tuple[StudyPart, dict[str, Picked], Prepared]]) -> RankResult:
     import pandas as pd
 
     studies = [made for made, _, _ in found]
     tree = RankTree(locard_version=__version__, studies=studies, across=across(studies) if len(studies) > 1 else [])
-    frames = [_frame(made.name, named, prepared) for made, named, prepared in found]
+    frames = [_frame(made.name, picked, prepared) for made, picked, prepared in found]
     return RankResult(tree, pd.concat(frames, ignore_index=True))
 
 
@@ -274,14 +274,14 @@ def _sorted_by(made: StudyPart, label: str) -> float:
     return -float(next(r.place for r in made.rows if r.label == label))
 
 
-def _frame(name: str, named: dict[str, Named], prepared: Prepared) -> pd.DataFrame:
+def _frame(name: str, picked: dict[str, Picked], prepared: Prepared) -> pd.DataFrame:
     import pandas as pd
 
     ids = prepared.records.select(prepared.split.audited).unit_names
     rows = []
-    for label, found in named.items():
-        for place in np.flatnonzero(found.named.any(axis=0)):
-            one, two = (bool(v) for v in found.named[:, place])
+    for label, found in picked.items():
+        for place in np.flatnonzero(found.picked.any(axis=0)):
+            one, two = (bool(v) for v in found.picked[:, place])
             rows.append({"study": name, "attack": label, "id": str(ids[place]), "first": one, "second": two})
     return pd.DataFrame(rows, columns=["study", "attack", "id", "first", "second"])
 

@@ -1,10 +1,11 @@
-"""A study on made worlds: the order, the names, the overlaps and the curves that theory says."""
+"""A study on made worlds: the order, the picks, the overlaps and the curves that theory says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import cloudpickle
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
@@ -13,7 +14,7 @@ from locard.assess.attacked_by import halves, only, units_of
 from locard.assess.choose import build_attacks, runnable
 from locard.assess.parts import Case, in_threads
 from locard.assess.rank_curves import draw, no_curves, steps
-from locard.assess.rank_named import Named, name_records, named_part
+from locard.assess.rank_picks import Picked, pick_records, picks_part
 from locard.assess.rank_study import RankTask, study, tasks_of
 from locard.attacks import attack
 from locard.attacks.protocol import Needs, checked, over_queries
@@ -104,15 +105,15 @@ def test_on_a_null_world_nothing_is_named_best():
     Flake rate 1e-6 each (binomial; the bound is 11 of 40). Planted and seen to fail: ``told_apart`` by the unadjusted
     p, by which two are told apart in 18 worlds.
     """
-    named, told = 0, 0
+    best, told = 0, 0
     attacks = ["loss", "attack_r", *(Guess(salt=i) for i in range(5))]
     for seed in range(40):
         world = make_world(seed=seed, models=16, records=80)
         made = studied(world, attacks, rank={"references": []}, measure={"fprs": [0.2]})
         assert made.statistic == "TPR at FPR 0.2"
-        named += made.best is not None
+        best += made.best is not None
         told += any(len(r.alike) < 6 for r in made.rows)
-    assert named <= binom.ppf(1 - 1e-6, 40, 0.05)
+    assert best <= binom.ppf(1 - 1e-6, 40, 0.05)
     assert told <= binom.ppf(1 - 1e-6, 40, 0.05)
 
 
@@ -139,7 +140,21 @@ def test_one_attack_has_nobody_to_be_better_than():
     assert "nothing to compare it with" in made.verdict
 
 
-# whom they name -------------------------------------------------------------------------------------------------------
+def test_no_number_depends_on_who_did_it():
+    """Anew in another process for every task, and in another order."""
+    world = make_world(models=16, records=120, leak=1.0)
+    case = case_for(world, ["lira", "attack_r", "loss"])
+
+    def anew(work, chunks):
+        for chunk in list(chunks)[::-1]:
+            yield cloudpickle.loads(cloudpickle.dumps(work))(chunk)
+
+    one, two = (study(world, case, run, lambda *_: None)[0] for run in (in_threads(1), anew))
+    seconds = {"rows": {"__all__": {"cost": {"seconds"}}}}
+    assert one.model_dump(exclude=seconds) == two.model_dump(exclude=seconds)
+
+
+# which records they pick ----------------------------------------------------------------------------------------------
 
 
 def test_halves_share_no_model():
@@ -152,52 +167,52 @@ def test_halves_share_no_model():
             assert used == set(part.plan.targets) - {t, t ^ 1}
 
 
-def test_two_attacks_that_see_different_records_name_different_records():
-    """Every record leaks by 8 noise: each attack names all that it can see, in both halves, and no other does."""
+def test_two_attacks_that_see_different_records_pick_different_records():
+    """Every record leaks by 8 noise: each attack picks all that it can see, in both halves, and no other does."""
     world = make_world(models=32, records=200, leak=8.0)
     parts = halves(world)
-    found = {name: name_records(Beyond(half=i), parts, 0.05) for i, name in enumerate(("even", "odd"))}
+    found = {name: pick_records(Beyond(half=i), parts, 0.05) for i, name in enumerate(("even", "odd"))}
     for i, one in enumerate(found.values()):
         seen = np.arange(200) % 2 == i
-        assert one.named[:, seen].mean() > 0.99
-        assert not one.named[:, ~seen].any(), "noise hits members and others alike"
-    part = named_part(found, parts, 0.05)
+        assert one.picked[:, seen].mean() > 0.99
+        assert not one.picked[:, ~seen].any(), "noise hits members and others alike"
+    part = picks_part(found, parts, 0.05)
     assert [(a.alone, a.alone_again) for a in part.attacks] == [(a.first + a.second, a.again) for a in part.attacks]
     share = {(o.first, o.second): o.share for o in part.overlaps}
     assert share[("even", "odd")] == 0.0
     assert share[("even", "even")] > 0.98
 
 
-def test_easy_records_that_everybody_hits_are_not_named():
-    """`loss` claims easy records whether they were trained on or not: a contrast names none of them.
+def test_easy_records_that_everybody_hits_are_not_picked():
+    """`loss` claims easy records whether they were trained on or not: a contrast picks none of them.
 
     Planted and seen to fail: the share among members alone.
     """
     world = make_world(models=32, records=200, leak=0.0, noise=0.01)
-    found = name_records(attack("loss"), halves(world), 0.05)
-    assert not found.named.any()
+    found = pick_records(attack("loss"), halves(world), 0.05)
+    assert not found.picked.any()
     assert not found.wrong_way.any()
 
 
-def test_without_a_leak_names_are_not_repeated():
+def test_without_a_leak_picks_are_not_repeated():
     """16 models, 4,000 records without a leak: accidents in one half are accidents in the other.
 
-    Named in both halves if independent: about 4,000 x share squared; the bound is its binomial 1 - 1e-9 quantile.
+    Picked in both halves if independent: about 4,000 x share squared; the bound is its binomial 1 - 1e-9 quantile.
     Planted and seen to fail: the first half taken twice.
     """
     world = make_world(models=16, records=4000, leak=0.0)
-    found = name_records(attack("lira"), halves(world), 0.2)
-    share = found.named.mean(axis=1)
-    again = (found.named[0] & found.named[1]).sum()
+    found = pick_records(attack("lira"), halves(world), 0.2)
+    share = found.picked.mean(axis=1)
+    again = (found.picked[0] & found.picked[1]).sum()
     assert share.min() > 0.001, "there are accidents"
     assert again <= binom.ppf(1 - 1e-9, 4000, 1.3 * share.prod())
-    assert found.wrong_way.sum() == pytest.approx(found.named.sum(), rel=0.5)
+    assert found.wrong_way.sum() == pytest.approx(found.picked.sum(), rel=0.5)
 
 
 def test_overlaps_of_known_sets():
-    a = Named(np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool), np.zeros((2, 4), bool))
-    b = Named(np.array([[0, 1, 0, 1], [0, 1, 0, 0]], bool), np.array([[1, 0, 0, 0], [0, 0, 0, 0]], bool))
-    part = named_part({"a": a, "b": b, "c": "needs more"}, halves(make_world(models=16)), 0.05)
+    a = Picked(np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool), np.zeros((2, 4), bool))
+    b = Picked(np.array([[0, 1, 0, 1], [0, 1, 0, 0]], bool), np.array([[1, 0, 0, 0], [0, 0, 0, 0]], bool))
+    part = picks_part({"a": a, "b": b, "c": "needs more"}, halves(make_world(models=16)), 0.05)
     by = {x.label: x for x in part.attacks}
     assert (by["a"].first, by["a"].second, by["a"].again, by["a"].alone, by["a"].alone_again) == (3, 2, 2, 3, 1)
     assert (by["b"].first, by["b"].second, by["b"].wrong_way, by["b"].alone) == (2, 1, 1, 1)
@@ -211,8 +226,8 @@ def test_overlaps_of_known_sets():
 
 def test_too_few_models_for_halves_are_said():
     made = studied(make_world(models=4, records=120, leak=1.0), ["lira", "loss"])
-    assert made.named.attacks == []
-    assert all("2 pairs" in n.reason for n in made.named.not_run)
+    assert made.picks.attacks == []
+    assert all("2 pairs" in n.reason for n in made.picks.not_run)
 
 
 # curves ---------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from locard.assess.assemble import comparison_parts
 from locard.assess.attacked_by import halves
 from locard.assess.parts import Assessor, Case, Run, Task, measured
 from locard.assess.rank_curves import Draws, Point, curve, curves_part, draw, no_curves, no_curves_part
-from locard.assess.rank_named import Named, name_records, named_part
+from locard.assess.rank_picks import Picked, pick_records, picks_part
 from locard.assess.scoring import Audited, score_targets
 from locard.attacks.protocol import Attack
 from locard.rank_result import CostPart, RankRow, StudyPart
@@ -25,7 +25,7 @@ from locard.stats import Comparison, adjusted_together
 from locard.stats.ranking import compare_pairs, letters, told_apart, unbeaten
 
 BENCHMARK = "lira"  # what curves are held against, where it runs
-Kind = Literal["attack", "named", "curve", "target", "data"]
+Kind = Literal["attack", "picks", "curve", "target", "data"]
 
 
 @runtime_checkable
@@ -91,8 +91,8 @@ class Ranker:
         if task.kind in ("target", "data"):
             return Assessor(self.audited, case)(Task("target" if task.kind == "target" else "data"))[1]
         attack = case.chosen.attacks[task.label]
-        if task.kind == "named":
-            return name_records(attack, self.parts, measure.fprs[0])
+        if task.kind == "picks":
+            return pick_records(attack, self.parts, measure.fprs[0])
         if task.kind == "curve":
             return curve(attack, case.chosen.names[task.label], task.label, self.draws, self.rank, measure)
         return self._measured(attack, task.label)
@@ -110,13 +110,13 @@ class Ranker:
 def tasks_of(case: Case, curves: bool) -> list[RankTask]:
     """Everything that there is to do, what takes longest first."""
     labels = list(case.chosen.attacks)
-    kinds: tuple[Kind, ...] = ("curve", "attack", "named") if curves else ("attack", "named")
+    kinds: tuple[Kind, ...] = ("curve", "attack", "picks") if curves else ("attack", "picks")
     return [*(RankTask(kind, label) for kind in kinds for label in labels), RankTask("target"), RankTask("data")]
 
 
 def study(
     audited: Audited, case: Case, run: Run, progress: Callable[[str, int, int], None]
-) -> tuple[StudyPart, dict[str, Named]]:
+) -> tuple[StudyPart, dict[str, Picked]]:
     """All attacks of a case on its models.
 
     Args:
@@ -126,7 +126,7 @@ def study(
         progress: who hears of it.
 
     Returns:
-        The study, and whom each attack names.
+        The study, and what each attack picks.
     """
     ranker = Ranker(audited, case)
     settings, rank = case.settings, ranker.rank
@@ -138,7 +138,7 @@ def study(
         progress("ranking attacks", len(done), len(tasks))
     labels = list(case.chosen.attacks)
     found = {label: done[RankTask("attack", label)] for label in labels}
-    named = {label: done[RankTask("named", label)] for label in labels}
+    picked = {label: done[RankTask("picks", label)] for label in labels}
     judged = judge(found, audited.plan.pair, settings.measure)
     benchmark = BENCHMARK if BENCHMARK in labels else case.chosen.headline
     if without is None:
@@ -167,13 +167,13 @@ def study(
         unbeaten=judged.unbeaten,
         rows=_rows(found, judged, audited, case),
         comparisons=judged.comparisons,
-        named=named_part({label: named[label] for label in judged.order}, ranker.parts, settings.measure.fprs[0]),
+        picks=picks_part({label: picked[label] for label in judged.order}, ranker.parts, settings.measure.fprs[0]),
         curves=curves,
         not_run=[NotRun(name=n.name, reason=n.reason) for n in case.chosen.not_run],
         caveats=list(case.caveats),
         settings=settings.without_compute(),
     )
-    return made, {label: f for label, f in named.items() if isinstance(f, Named)}
+    return made, {label: f for label, f in picked.items() if isinstance(f, Picked)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,7 +144,7 @@ def rank(
     markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare all attacks on the same models: one table, which differ, whom each names, with few references."""
+    """Compare all attacks on the same models: one table, which differ, which records each picks, few references."""
     from locard.cli import ranks
     from locard.report.rank_text import rank_markdown, rank_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from locard.rank_result import NamedPart, OverlapPart, RankTree, StudyPart
+from locard.rank_result import OverlapPart, PicksPart, RankTree, StudyPart
 from locard.report import rank_tables
 from locard.report.attack_tables import not_run_table
 from locard.report.figures import Panel, forest_figure
@@ -15,7 +15,7 @@ from locard.report.rank_figures import curves_figure
 from locard.report.tables import Table
 from locard.settings_text import to_toml
 
-PAIRS_TOLD = 4  # of attacks with equal AUC that name different records
+PAIRS_TOLD = 4  # of attacks with equal AUC that pick different records
 
 
 def write_rank_page(tree: RankTree, path: Path) -> Path:
@@ -54,14 +54,14 @@ def _study(s: StudyPart, prefix: str) -> dict[str, Any]:
         "forest": Markup(_forest(s, prefix)),
         "differences": rank_tables.differences_table(s, prefix),
         "comparisons": rank_tables.all_comparisons(s, prefix) if s.comparisons else None,
-        "named": rank_tables.named_table(s.named, prefix) if s.named.attacks else None,
-        "overlap": rank_tables.overlap_table(s.named, prefix) if s.named.attacks else None,
-        "named_not_run": _left_out(s.named, prefix),
+        "picks": rank_tables.picks_table(s.picks, prefix) if s.picks.attacks else None,
+        "overlap": rank_tables.overlap_table(s.picks, prefix) if s.picks.attacks else None,
+        "picks_not_run": _left_out(s.picks, prefix),
         "disagree": disagreements(s),
         "curves": Markup(curves_figure(curves, f"{prefix}-curves")) if drawn else None,
         "reach": rank_tables.reach_table(curves, prefix) if curves.attacks else None,
         "points": rank_tables.points_table(curves, prefix) if curves.attacks else None,
-        "not_run": _named(not_run_table(s.not_run), f"{prefix}-not-run") if s.not_run else None,
+        "not_run": _renamed(not_run_table(s.not_run), f"{prefix}-not-run") if s.not_run else None,
         "toml": to_toml(s.settings),
         "fpr": percent(s.fpr),
         "curve_words": curve_words(s),
@@ -92,9 +92,9 @@ def key_numbers(s: StudyPart) -> list[tuple[str, str, str]]:
 
 
 def disagreements(s: StudyPart) -> list[str]:
-    """Attacks that AUC does not tell apart and that name different records, those that share the least first."""
+    """Attacks that AUC does not tell apart and that pick different records, those that share the least first."""
     same = {(c.first, c.second) for c in s.comparisons if c.statistic == "AUC" and not _told(c.p_adjusted, s)}
-    found = {frozenset((o.first, o.second)): o for o in s.named.overlaps}
+    found = {frozenset((o.first, o.second)): o for o in s.picks.overlaps}
     said: list[tuple[float, str]] = []
     for a, b in sorted(same):
         o, own = found.get(frozenset((a, b))), [found.get(frozenset((x,))) for x in (a, b)]
@@ -126,8 +126,8 @@ def _told(p: float | None, s: StudyPart) -> bool:
 
 def _disagree(a: str, b: str, o: OverlapPart, own: list[float]) -> str:
     return (
-        f"{a} and {b} cannot be told apart by AUC, yet of the records that either names only "
-        f"{percent(o.share or 0, 0)} are named by both; with itself {a} agrees on {percent(own[0], 0)}, "
+        f"{a} and {b} cannot be told apart by AUC, yet of the records that either picks only "
+        f"{percent(o.share or 0, 0)} are picked by both; with itself {a} agrees on {percent(own[0], 0)}, "
         f"{b} on {percent(own[1], 0)}."
     )
 
@@ -140,13 +140,13 @@ def _forest(s: StudyPart, prefix: str) -> str:
     return forest_figure(f"{prefix}-forest", "Attacks side by side", [r.label for r in s.rows], panels)
 
 
-def _left_out(named: NamedPart, prefix: str) -> Table | None:
-    if not named.not_run:
+def _left_out(picks: PicksPart, prefix: str) -> Table | None:
+    if not picks.not_run:
         return None
-    return _named(not_run_table(named.not_run), f"{prefix}-named-not-run")
+    return _renamed(not_run_table(picks.not_run), f"{prefix}-picks-not-run")
 
 
-def _named(table: Table, name: str) -> Table:
+def _renamed(table: Table, name: str) -> Table:
     from dataclasses import replace
 
     return replace(table, name=name)

@@ -1,10 +1,10 @@
-"""Tables of a ranking: attacks in order, who beats whom, whom they name, and how few references they need."""
+"""Tables of a ranking: attacks in order, who beats whom, what they pick, and how few references they need."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from locard.rank_result import CurvesPart, NamedPart, RankAcross, RankRow, StudyPart
+from locard.rank_result import CurvesPart, PicksPart, RankAcross, RankRow, StudyPart
 from locard.report.attack_tables import comparisons_table, stated_fprs, tpr_of
 from locard.report.numbers import percent, shown, thousands
 from locard.report.tables import Cell, Notes, Table, columns, count, plain, text
@@ -128,29 +128,29 @@ def all_comparisons(s: StudyPart, prefix: str) -> Table:
     return replace(comparisons_table(s.comparisons), name=f"{prefix}-comparisons")
 
 
-def named_table(named: NamedPart, prefix: str) -> Table:
-    """How many records each attack names, in each half, again, alone."""
+def picks_table(picks: PicksPart, prefix: str) -> Table:
+    """How many records each attack picks, in each half, again, alone."""
     rows = [
         [
             text(a.label, "name"),
             *(count(v) for v in (a.first, a.second, a.again, a.wrong_way, a.alone, a.alone_again)),
         ]
-        for a in named.attacks
+        for a in picks.attacks
     ]
     head: list[str | tuple[str, str]] = ["Attack", ("First half", N), ("Second half", N), ("In both", N)]
     head += [("The wrong way round", N), ("It alone (both halves)", N), ("It alone, in both", N)]
     caption = (
-        f"Records named, of {thousands(named.units)}, with {' and '.join(map(str, named.pairs))} pairs of models. The "
+        f"Records picked, of {thousands(picks.units)}, with {' and '.join(map(str, picks.pairs))} pairs of models. The "
         f"wrong way round: records of both halves that meet the rule with members and others swapped; about as many "
-        f"of the names are accidents. It alone: no other attack of this page names the record in that half."
+        f"of the picks are accidents. It alone: no other attack of this page picks the record in that half."
     )
-    return Table(f"{prefix}-named", caption, columns(head), rows, (), "sort")
+    return Table(f"{prefix}-picks", caption, columns(head), rows, (), "sort")
 
 
-def overlap_table(named: NamedPart, prefix: str) -> Table:
+def overlap_table(picks: PicksPart, prefix: str) -> Table:
     """Jaccard's index between halves, for every two attacks; the diagonal is each attack with itself."""
-    labels = [a.label for a in named.attacks]
-    found = {frozenset((o.first, o.second)): o for o in named.overlaps}
+    labels = [a.label for a in picks.attacks]
+    found = {frozenset((o.first, o.second)): o for o in picks.overlaps}
     rows = []
     for i, first in enumerate(labels):
         cells = [count(i + 1), text(first, "name")]
@@ -164,10 +164,10 @@ def overlap_table(named: NamedPart, prefix: str) -> Table:
         rows.append(cells)
     head: list[str | tuple[str, str]] = [("#", N), "Attack", *((str(i + 1), N) for i in range(len(labels)))]
     caption = (
-        "Of 100 records that either names, how many both name: one attack in one half of the models, the other in the "
+        "Of 100 records that either picks, how many both pick: one attack in one half of the models, the other in the "
         "other half. Bold, the diagonal: the attack with itself. Two attacks that agree less than either does with "
-        "itself name different records, not only by accident of the models. Counted, for these models; – where nobody "
-        "is named."
+        "itself pick different records, not only by accident of the models. Counted, for these models; – where nothing "
+        "is picked."
     )
     return Table(f"{prefix}-overlap", caption, columns(head), rows)
 

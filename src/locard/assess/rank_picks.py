@@ -1,4 +1,4 @@
-"""Which records an attack names: found in two halves of the models that have nothing in common but the records."""
+"""Which records an attack picks, in two halves of the models that have nothing in common but the records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from locard.assess.attacked_by import missing
 from locard.assess.scoring import Audited, by_unit, score_targets
 from locard.attacks.protocol import Attack
-from locard.rank_result import NamedAttack, NamedPart, OverlapPart
+from locard.rank_result import OverlapPart, PickedAttack, PicksPart
 from locard.result import NotRun
 from locard.stats import conformal_threshold
 
@@ -19,10 +19,10 @@ LEAST = 2  # pairs in a half
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
-    """``bool[halves, units]``: whom one attack names in each half, and who meets the rule the wrong way round."""
+class Picked:
+    """``bool[halves, units]``: what one attack picks in each half, and what meets the rule the wrong way round."""
 
-    named: Bool[np.ndarray, "halves units"]
+    picked: Bool[np.ndarray, "halves units"]
     wrong_way: Bool[np.ndarray, "halves units"]
 
 
@@ -31,17 +31,17 @@ def rule(fpr: float) -> str:
     return (
         f"The pairs of models are split in two halves. In each half by itself (targets and references of that half "
         f"alone), a record is hit by a target if its score is above the transferred threshold: the median of the "
-        f"conformal thresholds, for FPR {fpr:g}, of the other pairs' targets in that half. It is named if the share of "
-        f"hits among targets trained on it is at least {MORE:g} above the share among the others."
+        f"conformal thresholds, for FPR {fpr:g}, of the other pairs' targets in that half. It is picked if the share "
+        f"of hits among targets trained on it is at least {MORE:g} above the share among the others."
     )
 
 
-def name_records(attack: Attack, parts: list[Audited], fpr: float) -> Named | str:
-    """Whom the attack names in each of two halves (``halves``); in words why not, where it cannot run on them.
+def pick_records(attack: Attack, parts: list[Audited], fpr: float) -> Picked | str:
+    """What the attack picks in each of two halves (``halves``); in words why not, where it cannot run on them.
 
-    - a contrast: an easy record that is hit whether it was trained on or not is not named
+    - a contrast: an easy record that is hit whether it was trained on or not is not picked
     - a threshold comes of other targets: a record's own membership does not move it
-    - the halves share no model, so that a record of no effect named in one is named in the other by accident only
+    - the halves share no model, so that a record of no effect picked in one is picked in the other by accident only
     """
     for part in parts:
         pairs = part.plan.pairs
@@ -51,7 +51,7 @@ def name_records(attack: Attack, parts: list[Audited], fpr: float) -> Named | st
         if short is not None:
             return f"{short} in half of the models"
     more = np.stack([_more_hits(attack, part, fpr) for part in parts])
-    return Named(more >= MORE - 1e-9, more <= -MORE + 1e-9)
+    return Picked(more >= MORE - 1e-9, more <= -MORE + 1e-9)
 
 
 def _more_hits(attack: Attack, part: Audited, fpr: float) -> np.ndarray:
@@ -68,20 +68,20 @@ def _more_hits(attack: Attack, part: Audited, fpr: float) -> np.ndarray:
     return out
 
 
-def named_part(found: dict[str, Named | str], parts: list[Audited], fpr: float) -> NamedPart:
-    """How many records each attack names, which it alone names, and how far two attacks (or one with itself) agree.
+def picks_part(found: dict[str, Picked | str], parts: list[Audited], fpr: float) -> PicksPart:
+    """How many records each attack picks, which it alone picks, and how far two attacks (or one with itself) agree.
 
     Overlaps are across the halves, for two attacks as for one with itself: attacks on the same models would share the
     models' accidents, and seem to agree more than either agrees with itself.
     """
-    sets = {label: f.named for label, f in found.items() if not isinstance(f, str)}
+    sets = {label: f.picked for label, f in found.items() if not isinstance(f, str)}
     wrong = {label: f.wrong_way for label, f in found.items() if not isinstance(f, str)}
     attacks = []
     for label, mine in sets.items():
         others = [s for other, s in sets.items() if other != label]
         alone = mine & ~np.any(others, axis=0) if others else mine
         attacks.append(
-            NamedAttack(
+            PickedAttack(
                 label=label,
                 first=int(mine[0].sum()),
                 second=int(mine[1].sum()),
@@ -92,7 +92,7 @@ def named_part(found: dict[str, Named | str], parts: list[Audited], fpr: float) 
             )
         )
     labels = list(sets)
-    return NamedPart(
+    return PicksPart(
         rule=rule(fpr),
         pairs=[part.plan.pairs for part in parts],
         units=parts[0].records.n_units,
