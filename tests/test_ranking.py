@@ -38,6 +38,13 @@ TREE = {
     "rank": {"targets": 8, "references": [1, 2, 4]},
     "compute": {"workers": 1},
 }
+OUTSIDER = {
+    "attack": None,
+    "references": {"plan": "out_only", "models": 6, "size": 20},
+    "target": {**TREE["target"], "models": 10},
+    "data": {"source": "data.npz", "pool": 30, "population": 10},
+    "measure": {"fprs": [0.4]},
+}
 
 
 def settings(**sections):
@@ -104,6 +111,19 @@ def test_what_is_finished_is_not_trained_again_and_the_result_is_the_same(base, 
     pd.testing.assert_frame_equal(again.records, first.records)
 
 
+def test_a_training_that_was_stopped_is_ranked_by_its_whole_pairs(base, tmp_path, monkeypatch):
+    """Planted and seen to fail: the case as ``only_finished`` leaves it, which asks for a screen's pool (gmia)."""
+    import locard.run.training as training
+
+    moments = iter([False] * 14 + [True] * 20)
+    monkeypatch.setattr(training._Clock, "over", property(lambda self: next(moments)))
+    made = settings(**OUTSIDER, compute={"workers": 1, "stop_after": "1h"})
+    (study,) = ranked(base, tmp_path / "run", made).summary.studies
+    assert (study.target.models, study.target.targets) == (14, 8)
+    assert "14 of 16 models" in study.caveats[-1]
+    assert {r.name for r in study.rows} | {n.name.split("(")[0] for n in study.not_run} >= set(ATTACKS)
+
+
 def test_every_attack_that_can_run_is_run_and_the_others_say_why(found):
     (study,) = found[0].summary.studies
     ran, left_out = {r.name for r in study.rows}, {n.name: n.reason for n in study.not_run}
@@ -115,14 +135,7 @@ def test_every_attack_that_can_run_is_run_and_the_others_say_why(found):
 
 
 def test_attacks_that_the_plan_cannot_serve_are_listed(base, tmp_path):
-    outsider = settings(
-        attack=None,
-        references={"plan": "out_only", "models": 6, "size": 20},
-        target={**TREE["target"], "models": 8},
-        data={"source": "data.npz", "pool": 30, "population": 10},
-        measure={"fprs": [0.4]},
-    )
-    (study,) = ranked(base, tmp_path / "run", outsider).summary.studies
+    (study,) = ranked(base, tmp_path / "run", settings(**OUTSIDER)).summary.studies
     left_out = {n.name: n.reason for n in study.not_run}
     assert "needs 1 reference model trained with each record, found 0" in left_out["lira"]
     assert study.headline == "attack_r", "the first of the defaults that can run"

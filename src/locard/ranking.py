@@ -38,7 +38,7 @@ from locard.train.choose_recipe import recipe_given, written_down
 if TYPE_CHECKING:
     import pandas as pd
 
-FILES = ("rank.json", "rank.html", "rank.parquet")
+NO_SCORES = "it makes claims about single records and scores none, so that it has no place in a ranking"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,8 @@ def prepare_ranking(settings: Settings, base: Path, problems: Problems | None = 
     """
     plain = settings.model_copy(update={"released": None, "rank": settings.rank or RankSettings()})
     if "attack" in settings.model_fields_set:
-        return replace(prepare(plain, base, problems), screening=None)
+        return _scoring(prepare(plain, base, problems))
+    plain = plain.model_copy(update={"screen": None})
     alone = prepare(plain.model_copy(update={"attack": (AttackSettings(name="loss"),)}), base, problems)
     chosen, left_out = serveable(alone)
     every = prepare(plain.model_copy(update={"attack": tuple(AttackSettings(name=n) for n in chosen)}), base)
@@ -116,9 +117,24 @@ def serveable(prepared: Prepared) -> tuple[list[str], tuple[NotRun, ...]]:
 
 
 def _with_all(prepared: Prepared, left_out: tuple[NotRun, ...]) -> Prepared:
-    """No screening: it would have models answer for more records than in an audit of these settings."""
+    """Models answer for the records that they do in an audit of these settings, and for no pool of a screen besides."""
     chosen = replace(prepared.chosen, not_run=(*left_out, *prepared.chosen.not_run))
     return replace(prepared, chosen=chosen, screening=None, reference_pool=None)
+
+
+def _scoring(prepared: Prepared) -> Prepared:
+    """Without what makes claims about single records, which is listed."""
+    silent = tuple(NotRun(name=label, reason=NO_SCORES) for label in prepared.indirect)
+    chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, *silent))
+    return replace(prepared, chosen=chosen, screening=None)
+
+
+def _as_asked(finished: Prepared, prepared: Prepared) -> Prepared:
+    """What is left of a case when training was stopped in time: everything else as it was."""
+    if finished is prepared:
+        return prepared
+    chosen = replace(finished.chosen, not_run=(*prepared.chosen.not_run, *finished.chosen.not_run))
+    return replace(finished, chosen=chosen, screening=None, reference_pool=prepared.reference_pool)
 
 
 def rank_settings(
@@ -219,7 +235,7 @@ def rank(
         settings = settings.model_copy(update={"attack": tuple(AttackSettings(name=n) for n in chosen)})
         every = prepare_records(settings, records, used, [(name, attack(name)) for name in chosen])
         prepared = _with_all(every, left_out)
-    prepared = replace(prepared, screening=None)
+    prepared = _scoring(prepared)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="locard-") as folder:
             return _result([_run(Study(prepared, settings, Path(folder)), watch or Watch())])
@@ -236,6 +252,7 @@ def _run(one: Study, watch: Watch) -> tuple[StudyPart, dict[str, Picked], Prepar
         tree = settings.model_copy(update=as_written).model_dump(mode="json", exclude_none=True)
         folder.begin(tree, one.prepared.plan, describe(one.prepared), one.prepared.base)
         finished, jobs = trained(one.prepared, folder, local, watch)
+        finished = _as_asked(finished, one.prepared)
         case = case_of(finished, None, None)
         made, picked = study(observed(finished, folder, jobs), case, local.map, watch.progress)
         folder.end()
