@@ -98,7 +98,8 @@ ALLOWED: dict[str, set[str]] = {
         "budget",
         "report",
     },
-    "ranking": EVERYONE | {"pipeline", "prepare", "rank_result", "assess", "attacks", "data", "run", "train", "report"},
+    "ranking": EVERYONE
+    | {"plan", "pipeline", "prepare", "rank_result", "assess", "attacks", "data", "run", "train", "report"},
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE

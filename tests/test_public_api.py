@@ -33,6 +33,7 @@ PUBLIC = [
     "list_attacks",
     "measure",
     "rank",
+    "rank_saved",
 ]
 
 

@@ -16,7 +16,7 @@ from locard.attacks import ATTACKS
 from locard.errors import LocardError, SettingsError
 from locard.pipeline import audit_settings
 from locard.rank_result import RankTree, schema
-from locard.ranking import RankResult, across, rank, rank_settings
+from locard.ranking import RankResult, across, rank, rank_saved, rank_settings
 from locard.result import AuditResult
 from locard.run.training import Watch
 from locard.settings import make_settings
@@ -192,6 +192,27 @@ def test_python_gives_the_same_as_the_settings_file(base, tmp_path, records):
     assert "ranking attacks" in said
     from_file = ranked(base, tmp_path / "run").table.set_index("attack")
     assert result.table.set_index("attack").loc["lira", "auc"] == from_file.loc["lira", "auc"]
+
+
+def test_saved_outputs_are_ranked_with_the_numbers_of_their_audit():
+    rng = np.random.default_rng(0)
+    coins = rng.random((6, 150)) < 0.5
+    mask = np.concatenate([coins, ~coins])
+    y = rng.integers(2, size=150)
+    said = rng.normal(size=(12, 150, 2))
+    said[..., 1] += np.where(y == 1, 1.0, -1.0) * mask
+    given = {"member": mask, "labels": y, "logits": said, "ids": [f"r{i}" for i in range(150)]}
+    chosen = {"attack": ["lira", "loss", "calibrated"], "measure": {"fprs": [0.1]}}
+    audited = locard.audit_saved(**given, settings=chosen)
+    (study,) = rank_saved(**given, settings=chosen).summary.studies
+    for part in audited.summary.attacks:
+        row = next(r for r in study.rows if r.label == part.label)
+        assert (row.auc, row.tpr, row.balanced_accuracy) == (part.auc, part.tpr, part.balanced_accuracy)
+    every = rank_saved(**given)
+    left_out = {n.name.split("(")[0] for n in every.summary.studies[0].not_run}
+    assert set(every.table["attack"].str.split("(").str[0]) | left_out == set(ATTACKS)
+    assert "attack_p" in left_out, "there is no population"
+    assert set(every.records["id"]) <= set(given["ids"])
 
 
 def test_picks_are_those_of_the_data(found):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from locard.observe.references import Population, References
     from locard.observe.target import Target
     from locard.pipeline import SavedTarget, audit, audit_saved
-    from locard.ranking import RankResult, rank
+    from locard.ranking import RankResult, rank, rank_saved
     from locard.result import AuditResult
     from locard.stats import measure
     from locard.train.recipe import SklearnRecipe
@@ -40,6 +40,7 @@ _PUBLIC = {
     "list_attacks": "locard.attacks",
     "measure": "locard.stats",
     "rank": "locard.ranking",
+    "rank_saved": "locard.ranking",
 }
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "list_attacks",
     "measure",
     "rank",
+    "rank_saved",
 ]
 
 

@@ -284,6 +284,26 @@ def audit_saved(
     Raises:
         DataError: arrays that do not fit together.
     """
+    audited, case = saved_case(member, labels, logits, probabilities, ids, pairs, settings, target)
+    run = in_threads(case.settings.compute.workers)  # the arrays are in this process
+    return assess(audited, case, run, (watch or Watch()).progress)
+
+
+def saved_case(
+    member: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray | None,
+    probabilities: np.ndarray | None,
+    ids: Sequence[Any] | None,
+    pairs: np.ndarray | None,
+    settings: Mapping[str, Any] | None,
+    target: SavedTarget | None = None,
+) -> tuple[Audited, Case]:
+    """Saved outputs, checked, as what is assessed and what is asked of them (arguments as in ``audit_saved``).
+
+    Raises:
+        DataError: arrays that do not fit together.
+    """
     problems = Problems()
     array: np.ndarray | None = None
     with problems.gather():
@@ -327,8 +347,7 @@ def audit_saved(
         released=None if said is None else (Answers("saved target", said, nothing, None, None), inside),
         recipe=None,
     )
-    run = in_threads(chosen_settings.compute.workers)  # the arrays are in this process
-    return assess(Audited(records, plan, observations, None, seed), case, run, (watch or Watch()).progress)
+    return Audited(records, plan, observations, None, seed), case
 
 
 def _saved_records(shape: tuple[int, ...], ids: Sequence[Any] | None, labels: Any) -> Records:

@@ -15,13 +15,15 @@ import numpy as np
 from locard import __version__
 from locard.assess import rank_study
 from locard.assess.choose import as_settings, build_attacks, runnable
+from locard.assess.parts import in_threads
 from locard.assess.rank_picks import Picked
 from locard.assess.rank_study import study
 from locard.attacks import ATTACKS, attack
 from locard.check import Problems
 from locard.data.records import Records
 from locard.files import make_folder, remove, write_file
-from locard.pipeline import case_of, observed, trained
+from locard.pipeline import case_of, observed, saved_case, trained
+from locard.plan.plan import Plan
 from locard.prepare import Prepared, describe, prepare, prepare_records
 from locard.rank_result import RankAcross, RankTree, StudyPart
 from locard.report.rank_page import write_rank_page
@@ -78,6 +80,9 @@ class RankResult:
         return f"RankResult({' '.join(s.verdict for s in self.summary.studies)})"
 
 
+Found = tuple[StudyPart, dict[str, Picked], Records]  # a study, what each attack picks, among which records
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """One settings file, ready to be run, and the folder with its models."""
@@ -103,16 +108,16 @@ def prepare_ranking(settings: Settings, base: Path, problems: Problems | None = 
         return _scoring(prepare(plain, base, problems))
     plain = plain.model_copy(update={"screen": None})
     alone = prepare(plain.model_copy(update={"attack": (AttackSettings(name="loss"),)}), base, problems)
-    chosen, left_out = serveable(alone)
+    chosen, left_out = serveable(alone.plan, len(alone.split.population))
     every = prepare(plain.model_copy(update={"attack": tuple(AttackSettings(name=n) for n in chosen)}), base)
     return _with_all(every, left_out)
 
 
-def serveable(prepared: Prepared) -> tuple[list[str], tuple[NotRun, ...]]:
+def serveable(plan: Plan, population: int) -> tuple[list[str], tuple[NotRun, ...]]:
     """Registered attacks, on their defaults, that the plan can serve (the audit's defaults first), and the others."""
     names = [*DEFAULT_ATTACKS, *(name for name in ATTACKS if name not in DEFAULT_ATTACKS)]
     built = build_attacks(["loss", *(name for name in names if name != "loss")])
-    chosen = runnable(built, prepared.plan, len(prepared.split.population))
+    chosen = runnable(built, plan, population)
     return [name for name in names if name in chosen.names.values()], chosen.not_run
 
 
@@ -231,7 +236,7 @@ def rank(
     assert settings is not None  # else there were problems
     prepared = prepare_records(settings, records, used, built, problems=problems)
     if attacks is None:
-        chosen, left_out = serveable(prepared)
+        chosen, left_out = serveable(prepared.plan, len(prepared.split.population))
         settings = settings.model_copy(update={"attack": tuple(AttackSettings(name=n) for n in chosen)})
         every = prepare_records(settings, records, used, [(name, attack(name)) for name in chosen])
         prepared = _with_all(every, left_out)
@@ -244,7 +249,45 @@ def rank(
     return result
 
 
-def _run(one: Study, watch: Watch) -> tuple[StudyPart, dict[str, Picked], Prepared]:
+def rank_saved(
+    *,
+    member: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray | None = None,
+    probabilities: np.ndarray | None = None,
+    ids: Sequence[Any] | None = None,
+    pairs: np.ndarray | None = None,
+    settings: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
+) -> RankResult:
+    """All attacks on saved outputs of models that were trained elsewhere; arguments as in ``locard.audit_saved``.
+
+    Raises:
+        DataError: arrays that do not fit together.
+
+    >>> rng = np.random.default_rng(0)
+    >>> coins = rng.random((4, 200)) < 0.5
+    >>> mask, y = np.concatenate([coins, ~coins]), rng.integers(2, size=200)
+    >>> said = rng.normal(size=(8, 200, 2))
+    >>> said[mask, np.broadcast_to(y, mask.shape)[mask]] += 3.0
+    >>> result = rank_saved(member=mask, labels=y, logits=said, settings={"measure": {"fprs": [0.1]}})
+    >>> len(result.table) > 10, result.summary.studies[0].headline
+    (True, 'lira')
+    """
+    tree = dict(settings or {})
+    every = "attack" not in tree
+    tree |= {"attack": ["loss"]} if every else {}
+    audited, case = saved_case(member, labels, logits, probabilities, ids, pairs, tree)
+    if every:
+        names, left_out = serveable(audited.plan, 0)
+        attacks = tuple(AttackSettings(name=name) for name in names)
+        chosen = replace(runnable(build_attacks(attacks), audited.plan, 0), not_run=left_out)
+        case = replace(case, chosen=chosen, settings=case.settings.model_copy(update={"attack": attacks}))
+    run = in_threads(case.settings.compute.workers)
+    return _result([(*study(audited, case, run, (watch or Watch()).progress), audited.records)])
+
+
+def _run(one: Study, watch: Watch) -> Found:
     """Train what is missing, attack, compare."""
     settings = one.prepared.settings
     with local_workers(settings, imports=[rank_study.__name__]) as local, RunFolder(one.folder) as folder:
@@ -256,15 +299,15 @@ def _run(one: Study, watch: Watch) -> tuple[StudyPart, dict[str, Picked], Prepar
         case = case_of(finished, None, None)
         made, picked = study(observed(finished, folder, jobs), case, local.map, watch.progress)
         folder.end()
-    return made, picked, finished
+    return made, picked, finished.records.select(finished.split.audited)
 
 
-def _result(found: list[tuple[StudyPart, dict[str, Picked], Prepared]]) -> RankResult:
+def _result(found: list[Found]) -> RankResult:
     import pandas as pd
 
     studies = [made for made, _, _ in found]
     tree = RankTree(locard_version=__version__, studies=studies, across=across(studies) if len(studies) > 1 else [])
-    frames = [_frame(made.name, picked, prepared) for made, picked, prepared in found]
+    frames = [_frame(made.name, picked, records.unit_names) for made, picked, records in found]
     return RankResult(tree, pd.concat(frames, ignore_index=True))
 
 
@@ -291,10 +334,9 @@ def _sorted_by(made: StudyPart, label: str) -> float:
     return -float(next(r.place for r in made.rows if r.label == label))
 
 
-def _frame(name: str, picked: dict[str, Picked], prepared: Prepared) -> pd.DataFrame:
+def _frame(name: str, picked: dict[str, Picked], ids: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
-    ids = prepared.records.select(prepared.split.audited).unit_names
     rows = []
     for label, found in picked.items():
         for place in np.flatnonzero(found.picked.any(axis=0)):
@@ -318,4 +360,4 @@ def _flat(made: StudyPart) -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["RankResult", "prepare_ranking", "rank", "rank_settings"]
+__all__ = ["RankResult", "prepare_ranking", "rank", "rank_saved", "rank_settings"]
