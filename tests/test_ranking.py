@@ -168,7 +168,7 @@ def test_several_files_make_one_page_and_everything_is_checked_first(base, tmp_p
     assert across(result.summary.studies) == result.summary.across
     page = (out / "rank.html").read_text()
     assert "Over all studies" in page
-    assert "first: Verdict" in page
+    assert "first: verdict" in page
 
 
 def test_python_gives_the_same_as_the_settings_file(base, tmp_path, records):
