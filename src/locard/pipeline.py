@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
 from locard.assess.indirect import Networks
 from locard.assess.parts import Case, in_threads
-from locard.assess.released import Answers, ask, need_both_sides
+from locard.assess.released import Answers, ask
+from locard.assess.saved_outputs import mask_of_target, of_shape, saved_records
 from locard.assess.scoring import Audited
 from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
@@ -55,11 +56,11 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
-                finished, jobs = trained(prepared, folder, local, watch)
+                finished, jobs = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = case_of(finished, tested, _networks(finished, folder, jobs))
-                result = assess(observed(finished, folder, jobs), case, local.map, watch.progress)
+                case = _case(finished, tested, _networks(finished, folder, jobs))
+                result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -69,7 +70,7 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     return result
 
 
-def trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
+def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
@@ -83,8 +84,7 @@ def trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: W
     return part, [jobs[m] for m in models]
 
 
-def observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
-    """What the models said, with the plan and the records it is about."""
+def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
     records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
     keys = [job.key for job in jobs]
     said = Observations(StoreReader(folder.store, keys, "logits"), records.y[split.audited], probability_floor=floor)
@@ -132,8 +132,7 @@ def _networks(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Network
     return StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
 
 
-def case_of(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:
-    """What is being assessed, besides the models' answers."""
+def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) -> Case:
     released = None
     if prepared.released is not None:
         model, member = prepared.released
@@ -154,6 +153,19 @@ def case_of(prepared: Prepared, tested: Tested | None, networks: Networks | None
         indirect=prepared.indirect,
         networks=networks,
     )
+
+
+def trained_case(
+    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch
+) -> tuple[Prepared, Audited, Case]:
+    """Train what is missing, for whoever asks other questions of the models than an audit; nothing is screened.
+
+    Returns:
+        The case, or what was finished of it when the time was over; what its models said; what is asked.
+    """
+    finished, jobs = _trained(prepared, folder, local, watch)
+    finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
+    return finished, _observed(finished, folder, jobs), _case(finished, None, None)
 
 
 def audit_settings(
@@ -310,7 +322,7 @@ def saved_case(
         array = as_logits(logits, probabilities, models=True)
     with problems.gather():
         mask = np.asarray(member)
-        plan = from_mask(mask if array is None else _of_shape("member", mask, array.shape[:2]), pairs=pairs)
+        plan = from_mask(mask if array is None else of_shape("member", mask, array.shape[:2]), pairs=pairs)
     with problems.gather():
         tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
         chosen_settings = make_settings(tree, problems)
@@ -322,13 +334,13 @@ def saved_case(
             said = as_logits(*given, models=False)[0]
     if array is not None:
         with problems.gather():
-            records = _saved_records(array.shape, ids, labels)
+            records = saved_records(array.shape, ids, labels)
         if said is not None:
             with problems.gather():
-                _of_shape("target", said, array.shape[1:])
+                of_shape("target", said, array.shape[1:])
         if target is not None:
             with problems.gather():
-                inside = _mask_of_target(target.member, array.shape[1])
+                inside = mask_of_target(target.member, array.shape[1])
     problems.settle(DataError)
     assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
@@ -348,47 +360,3 @@ def saved_case(
         recipe=None,
     )
     return Audited(records, plan, observations, None, seed), case
-
-
-def _saved_records(shape: tuple[int, ...], ids: Sequence[Any] | None, labels: Any) -> Records:
-    """Records without features: what is known of them is their ids and labels."""
-    count, columns = shape[1], shape[-1]
-    names = list(range(count)) if ids is None else list(ids)
-    given = np.asarray(labels)
-    if given.ndim != 1 or not len(names) == len(given) == count:
-        raise DataError(
-            f"ids, labels: {count} of each are needed (one a record observed), found {len(names)} ids and labels of "
-            f"shape {given.shape}. Check that the files belong together."
-        )
-    classes = _classes_of_columns(given, columns)
-    return Records(ids=names, features=np.zeros((count, 0)), labels=labels, known_classes=classes)
-
-
-def _of_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.shape != shape:
-        raise DataError(
-            f"{name}: an array of shape {shape} is needed, like the models' outputs, found {array.shape}. Check that "
-            f"the files belong together."
-        )
-    return array
-
-
-def _mask_of_target(member: Any, records: int) -> np.ndarray:
-    mask = _of_shape("target member", np.asarray(member), (records,))
-    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise DataError("target member: True and False (or 1 and 0) are needed, found others. Save a bool array.")
-    need_both_sides(mask.astype(bool), "among the records observed")
-    return mask.astype(bool)
-
-
-def _classes_of_columns(labels: np.ndarray, columns: int) -> np.ndarray:
-    """The class that each column of saved outputs stands for: its number, or the sorted labels."""
-    if labels.dtype.kind in "iu" and labels.min(initial=0) >= 0 and labels.max(initial=0) < columns:
-        return np.arange(columns)
-    classes = np.unique(labels)
-    if len(classes) != columns:
-        raise DataError(
-            f"labels: class numbers 0 to {columns - 1}, or {columns} distinct labels (one a column of the outputs) are "
-            f"needed, found {len(classes)} distinct labels. Save class numbers."
-        )
-    return classes

@@ -22,7 +22,7 @@ from locard.attacks import ATTACKS, attack
 from locard.check import Problems
 from locard.data.records import Records
 from locard.files import make_folder, remove, write_file
-from locard.pipeline import case_of, observed, saved_case, trained
+from locard.pipeline import saved_case, trained_case
 from locard.plan.plan import Plan
 from locard.prepare import Prepared, describe, prepare, prepare_records
 from locard.rank_result import RankAcross, RankTree, StudyPart
@@ -132,14 +132,6 @@ def _scoring(prepared: Prepared) -> Prepared:
     silent = tuple(NotRun(name=label, reason=NO_SCORES) for label in prepared.indirect)
     chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, *silent))
     return replace(prepared, chosen=chosen, screening=None)
-
-
-def _as_asked(finished: Prepared, prepared: Prepared) -> Prepared:
-    """What is left of a case when training was stopped in time: everything else as it was."""
-    if finished is prepared:
-        return prepared
-    chosen = replace(finished.chosen, not_run=(*prepared.chosen.not_run, *finished.chosen.not_run))
-    return replace(finished, chosen=chosen, screening=None, reference_pool=prepared.reference_pool)
 
 
 def rank_settings(
@@ -294,12 +286,13 @@ def _run(one: Study, watch: Watch) -> Found:
         as_written = {name: getattr(one.written, name) for name in ("attack", "released", "rank")}
         tree = settings.model_copy(update=as_written).model_dump(mode="json", exclude_none=True)
         folder.begin(tree, one.prepared.plan, describe(one.prepared), one.prepared.base)
-        finished, jobs = trained(one.prepared, folder, local, watch)
-        finished = _as_asked(finished, one.prepared)
-        case = case_of(finished, None, None)
-        made, picked = study(observed(finished, folder, jobs), case, local.map, watch.progress)
+        finished, audited, case = trained_case(one.prepared, folder, local, watch)
+        if len(finished.plan) < len(one.prepared.plan):  # stopped in time: what could not run before cannot now
+            still = (*one.prepared.chosen.not_run, *case.chosen.not_run)
+            case = replace(case, chosen=replace(case.chosen, not_run=still))
+        made, picked = study(audited, case, local.map, watch.progress)
         folder.end()
-    return made, picked, finished.records.select(finished.split.audited)
+    return made, picked, audited.records
 
 
 def _result(found: list[Found]) -> RankResult:
