@@ -156,7 +156,9 @@ def test_several_files_make_one_page_and_everything_is_checked_first(base, tmp_p
     files = [("a", settings(name="first"), base), ("b", settings(name="second", seed=4), base)]
     with pytest.raises(SettingsError) as wrong:
         rank_settings([*files, ("a", settings(attack=["lyra"]), base)], out=out)
-    assert len(wrong.value.problems) == 2
+    twice, unknown = wrong.value.problems
+    assert "found 'a' more than once" in twice
+    assert unknown.startswith("a: attack: unknown name 'lyra'")
     assert not out.exists()
     result = rank_settings(files, out=out)
     assert {p.name for p in out.iterdir()} == {"a", "b", "rank.json", "rank.html", "rank.parquet"}

@@ -158,9 +158,12 @@ def rank_settings(
         problems.add(f"rank: settings files of different names are needed, found {twice!r} more than once.")
     ready = []
     for name, settings, base in files:
-        with problems.gather():
+        own = Problems()
+        with own.gather():
             prepared = prepare_ranking(settings, base)
             ready.append(Study(prepared, settings, out if len(files) == 1 else out / name))
+        for wrong in own.found:
+            problems.add(f"{name}: {wrong}" if len(files) > 1 else wrong)
     problems.settle()
     result = _result([_run(one, watch or Watch()) for one in ready])
     result.save(out)

@@ -15,7 +15,10 @@ def from_config(configs: Sequence[Path], out: Path, sets: Sequence[str]) -> Rank
     """``locard rank CONFIG ... --out DIR``."""
     problems, files = Problems(), list[tuple[str, Settings, Path]]()
     for config in configs:
-        with problems.gather():
-            files.append((config.stem, read_settings(config, sets, problems), config.parent))
+        own = Problems()
+        with own.gather():
+            files.append((config.stem, read_settings(config, sets, own), config.parent))
+        for wrong in own.found:
+            problems.add(f"{config.stem}: {wrong}" if len(configs) > 1 else wrong)
     with TerminalProgress() as watch:
         return rank_settings(files, out=out, watch=watch, problems=problems)
