@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
+    "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "rank_result": {"result"},
     "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
@@ -92,6 +93,7 @@ ALLOWED: dict[str, set[str]] = {
         "attacks",
         "assess",
         "prepare",
+        "elsewhere",
         "stopped",
         "trained_elsewhere",
         "defences",
@@ -99,7 +101,8 @@ ALLOWED: dict[str, set[str]] = {
         "report",
     },
     "ranking": EVERYONE
-    | {"plan", "pipeline", "prepare", "rank_result", "assess", "attacks", "data", "run", "train", "report"},
+    | {"elsewhere", "pipeline", "prepare", "rank_result", "assess", "attacks", "data", "plan", "run", "train"}
+    | {"report"},
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE

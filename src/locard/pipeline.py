@@ -24,6 +24,7 @@ from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
+from locard.elsewhere import nothing_elsewhere, with_elsewhere
 from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
@@ -51,16 +52,18 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     seconds = Stages()
     with local_workers(settings, imports=[parts.__name__]) as local:
         with seconds("preparing"):
-            prepared = prepared_by()
+            prepared, others = with_elsewhere(prepared_by())
         with RunFolder(out) as folder:
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
                 finished, jobs = _trained(prepared, folder, local, watch)
+                elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
                 case = _case(finished, tested, _networks(finished, folder, jobs))
-                result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
+                observed = replace(_observed(finished, folder, jobs), elsewhere=elsewhere)
+                result = assess(observed, case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -84,6 +87,16 @@ def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: 
     return part, [jobs[m] for m in models]
 
 
+def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch) -> Audited:
+    """Models of another data set, in a run folder of their own."""
+    with RunFolder(out) as folder:
+        tree = prepared.settings.model_dump(mode="json", exclude_none=True)
+        folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
+        finished, jobs = _trained(prepared, folder, local, watch)
+        folder.end()
+        return _observed(finished, folder, jobs)
+
+
 def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
     records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
     keys = [job.key for job in jobs]
@@ -94,7 +107,14 @@ def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited
         population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
         if len(prepared.asked) > len(split.population):
             population = population.select(np.searchsorted(prepared.asked, split.population))
-    return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
+    return Audited(
+        records.select(split.audited),
+        prepared.plan,
+        said,
+        population,
+        prepared.seed,
+        population_features=records.features[split.population],
+    )
 
 
 def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
@@ -156,7 +176,7 @@ def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) 
 
 
 def trained_case(
-    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch
+    prepared: Prepared, others: Mapping[str, Prepared], folder: RunFolder, local: LocalBackend, watch: Watch
 ) -> tuple[Prepared, Audited, Case]:
     """Train what is missing, for whoever asks other questions of the models than an audit; nothing is screened.
 
@@ -165,7 +185,9 @@ def trained_case(
     """
     finished, jobs = _trained(prepared, folder, local, watch)
     finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
-    return finished, _observed(finished, folder, jobs), _case(finished, None, None)
+    elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+    said = replace(_observed(finished, folder, jobs), elsewhere=elsewhere)
+    return finished, said, _case(finished, None, None)
 
 
 def audit_settings(
@@ -345,7 +367,7 @@ def saved_case(
     assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
     observations = Observations(ArrayReader(array), records.y, probability_floor=floor)
-    chosen = runnable(built, plan, 0)
+    chosen = nothing_elsewhere(runnable(built, plan, 0))
     seed = Seed(chosen_settings.seed)
 
     nothing = np.zeros(0, dtype=np.int64)

@@ -32,7 +32,7 @@ class CostPart(Part):
     least: ReferenceCount = Field(description="the fewest that the attack runs with")
     population: int = Field(description="population records (in no model) that it needs")
     queries: int = Field(description="questions to the target, a record")
-    auxiliary: int = Field(description="models it trains besides references, a target")
+    auxiliary: int = Field(description="models that it needs besides references: of another data set, or distilled")
     seconds: float = Field(description="scoring one target, mean over targets, measured here: varies from run to run")
 
 

@@ -21,6 +21,7 @@ from locard.assess.rank_study import study
 from locard.attacks import ATTACKS, attack
 from locard.check import Problems
 from locard.data.records import Records
+from locard.elsewhere import nothing_elsewhere, with_elsewhere
 from locard.files import make_folder, remove, write_file
 from locard.pipeline import saved_case, trained_case
 from locard.plan.plan import Plan
@@ -88,6 +89,7 @@ class Study:
     """One settings file, ready to be run, and the folder with its models."""
 
     prepared: Prepared
+    others: Mapping[str, Prepared]
     written: Settings
     folder: Path
 
@@ -160,8 +162,8 @@ def rank_settings(
     for name, settings, base in files:
         own = Problems()
         with own.gather():
-            prepared = prepare_ranking(settings, base)
-            ready.append(Study(prepared, settings, out if len(files) == 1 else out / name))
+            prepared = with_elsewhere(prepare_ranking(settings, base))
+            ready.append(Study(*prepared, settings, out if len(files) == 1 else out / name))
         for wrong in own.found:
             problems.add(f"{name}: {wrong}" if len(files) > 1 else wrong)
     problems.settle()
@@ -235,11 +237,11 @@ def rank(
         settings = settings.model_copy(update={"attack": tuple(AttackSettings(name=n) for n in chosen)})
         every = prepare_records(settings, records, used, [(name, attack(name)) for name in chosen])
         prepared = _with_all(every, left_out)
-    prepared = _scoring(prepared)
+    ready = with_elsewhere(_scoring(prepared))
     if out is None:
         with tempfile.TemporaryDirectory(prefix="locard-") as folder:
-            return _result([_run(Study(prepared, settings, Path(folder)), watch or Watch())])
-    result = _result([_run(Study(prepared, settings, Path(out)), watch or Watch())])
+            return _result([_run(Study(*ready, settings, Path(folder)), watch or Watch())])
+    result = _result([_run(Study(*ready, settings, Path(out)), watch or Watch())])
     result.save(out)
     return result
 
@@ -276,7 +278,8 @@ def rank_saved(
     if every:
         names, left_out = serveable(audited.plan, 0)
         attacks = tuple(AttackSettings(name=name) for name in names)
-        chosen = replace(runnable(build_attacks(attacks), audited.plan, 0), not_run=left_out)
+        chosen = nothing_elsewhere(runnable(build_attacks(attacks), audited.plan, 0))
+        chosen = replace(chosen, not_run=(*left_out, *chosen.not_run))
         case = replace(case, chosen=chosen, settings=case.settings.model_copy(update={"attack": attacks}))
     run = in_threads(case.settings.compute.workers)
     return _result([(*study(audited, case, run, (watch or Watch()).progress), audited.records)])
@@ -289,7 +292,7 @@ def _run(one: Study, watch: Watch) -> Found:
         as_written = {name: getattr(one.written, name) for name in ("attack", "released", "rank")}
         tree = settings.model_copy(update=as_written).model_dump(mode="json", exclude_none=True)
         folder.begin(tree, one.prepared.plan, describe(one.prepared), one.prepared.base)
-        finished, audited, case = trained_case(one.prepared, folder, local, watch)
+        finished, audited, case = trained_case(one.prepared, one.others, folder, local, watch)
         if len(finished.plan) < len(one.prepared.plan):  # stopped in time: what could not run before cannot now
             still = (*one.prepared.chosen.not_run, *case.chosen.not_run)
             case = replace(case, chosen=replace(case.chosen, not_run=still))

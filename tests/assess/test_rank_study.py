@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from locard.assess.attacked_by import halves, only, units_of
+from locard.assess.attacked_by import halves, units_of
 from locard.assess.choose import build_attacks, runnable
 from locard.assess.parts import Case, in_threads
 from locard.assess.rank_curves import draw, no_curves, steps
 from locard.assess.rank_picks import Picked, pick_records, picks_part
-from locard.assess.rank_study import RankTask, study, tasks_of
+from locard.assess.rank_study import study
 from locard.attacks import attack
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.observe.signals import ScaledLogit
@@ -315,7 +315,6 @@ def test_curves_need_a_plan_of_pairs():
     assert no_curves(world, RankSettings()) is None
     made = studied(thin, ["loss", "confidence"], measure={"fprs": [0.1]})
     assert made.curves.attacks == []
-    assert RankTask("curve", "loss") not in tasks_of(case_for(thin, ["loss"]), curves=False)
 
 
 def test_numbers_of_references_that_do_not_exist_are_left_out():
@@ -328,7 +327,7 @@ def test_numbers_of_references_that_do_not_exist_are_left_out():
 
 def test_fewer_targets_keep_the_partner_out():
     world = make_world(models=8)
-    part = only(world, [3], [0, 1, 2, 3])
+    part = world.only([3], [0, 1, 2, 3])
     assert part.plan.targets.tolist() == [3]
     assert part.references(3).models.tolist() == [0, 1]
     assert units_of(world)[0] == [[0, 1], [2, 3], [4, 5], [6, 7]]

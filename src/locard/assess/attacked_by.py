@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from locard.assess.scoring import Audited, score_targets
 from locard.attacks.protocol import Attack
-from locard.plan.plan import Role
-
-
-def only(audited: Audited, targets: Sequence[int] | np.ndarray, learners: Sequence[int] | np.ndarray) -> Audited:
-    """The same models, of which only these play the target and only these may serve as references.
-
-    A target never has itself or its partner as a reference, whoever the learners are.
-    """
-    chosen = {int(t) for t in targets}
-    plan = audited.plan
-    role: tuple[Role, ...] = tuple(
-        r if m in chosen or r == "reference" else "reference" for m, r in enumerate(plan.role)
-    )
-    return replace(audited, plan=replace(plan, role=role), learners=np.sort(np.asarray(learners, dtype=np.int64)))
 
 
 def missing(attack: Attack, audited: Audited) -> str | None:
@@ -54,7 +39,7 @@ def halves(audited: Audited) -> list[Audited]:
     out = []
     for first in (True, False):
         part = _half(targets, first)
-        out.append(only(audited, part, part if own else _half(references, first)))
+        out.append(audited.only(part, part if own else _half(references, first)))
     return out
 
 
@@ -68,4 +53,4 @@ def score_each(attack: Attack, parts: Sequence[Audited]) -> np.ndarray:
     return np.concatenate([score_targets(attack, part) for part in parts])
 
 
-__all__ = ["halves", "missing", "only", "score_each", "units_of"]
+__all__ = ["halves", "missing", "score_each", "units_of"]

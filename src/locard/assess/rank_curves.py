@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from locard.assess.attacked_by import missing, only, score_each, units_of
+from locard.assess.attacked_by import missing, score_each, units_of
 from locard.assess.estimates import Scored, auc_estimate, summarise_targets, tpr_at
 from locard.assess.scoring import Audited
 from locard.attacks.protocol import Attack
@@ -49,7 +49,7 @@ class Draws:
 
     def parts(self, draws: int) -> list[Audited]:
         """One audit a target, with its first so many draws as references."""
-        return [only(self.few, [t], [m for unit in self.order[t][:draws] for m in unit]) for t in self.targets]
+        return [self.few.only([t], [m for unit in self.order[t][:draws] for m in unit]) for t in self.targets]
 
 
 def uses_of(attack: Attack) -> Uses:
@@ -83,7 +83,7 @@ def draw(audited: Audited, settings: RankSettings) -> Draws:
         free = [unit for unit in references if not set(unit) & set(audited.plan.left_out(t))]
         rng = audited.seed.child("rank", "references", t).generator()
         order[t] = [free[i] for i in rng.permutation(len(free))]
-    return Draws(only(audited, chosen, audited.plan.references), chosen, order)
+    return Draws(audited.only(chosen, audited.plan.references), chosen, order)
 
 
 def steps(attack: Attack, draws: Draws, settings: RankSettings) -> list[tuple[int, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,11 +12,11 @@ import numpy as np
 from locard.assess.assemble import comparison_parts
 from locard.assess.attacked_by import halves
 from locard.assess.parts import Assessor, Case, Run, Task, measured
-from locard.assess.rank_curves import Draws, Point, curve, curves_part, draw, no_curves, no_curves_part
+from locard.assess.rank_curves import Point, curve, curves_part, draw, no_curves, no_curves_part
 from locard.assess.rank_picks import Picked, pick_records, picks_part
 from locard.assess.scoring import Audited, score_targets
 from locard.attacks.protocol import Attack
-from locard.rank_result import CostPart, RankRow, StudyPart
+from locard.rank_result import CostPart, CurvesPart, RankRow, StudyPart
 from locard.result import AttackPart, ComparisonPart, NotRun, ReferenceCount
 from locard.settings import MeasureSettings
 from locard.settings_rank import RankSettings
@@ -25,16 +24,16 @@ from locard.stats import Comparison, adjusted_together
 from locard.stats.ranking import compare_pairs, letters, told_apart, unbeaten
 
 BENCHMARK = "lira"  # what curves are held against, where it runs
-Kind = Literal["attack", "picks", "curve", "target", "data"]
+Kind = Literal["attack", "target", "data"]
 
 
 @runtime_checkable
 class Auxiliary(Protocol):
-    """An attack that trains models of its own besides the references."""
+    """An attack that needs models besides the references."""
 
     @property
     def auxiliary(self) -> int:
-        """How many, for one target."""
+        """How many."""
         ...
 
 
@@ -48,12 +47,14 @@ class RankTask:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One attack's estimates, its statistics on every target, and the seconds that scoring one target took."""
+    """All about one attack: estimates, statistics on every target, seconds of scoring one, picks, and its curve."""
 
     part: AttackPart
     auc: np.ndarray
     tpr: np.ndarray
     seconds: float
+    picked: Picked | str
+    points: list[Point]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,46 +73,33 @@ class Ranker:
         """How attacks are compared."""
         return self.case.settings.rank or RankSettings()
 
-    @cached_property
-    def parts(self) -> list[Audited]:
-        """The two halves of the models."""
-        return halves(self.audited)
-
-    @cached_property
-    def draws(self) -> Draws:
-        """The references of the curves."""
-        return draw(self.audited, self.rank)
-
     def __call__(self, task: RankTask) -> tuple[RankTask, Any]:
         """The task, and what came of it."""
         return task, self._done(task)
 
     def _done(self, task: RankTask) -> Any:
-        case, measure = self.case, self.case.settings.measure
-        if task.kind in ("target", "data"):
-            return Assessor(self.audited, case)(Task("target" if task.kind == "target" else "data"))[1]
-        attack = case.chosen.attacks[task.label]
-        if task.kind == "picks":
-            return pick_records(attack, self.parts, measure.fprs[0])
-        if task.kind == "curve":
-            return curve(attack, case.chosen.names[task.label], task.label, self.draws, self.rank, measure)
-        return self._measured(attack, task.label)
+        if task.kind == "attack":
+            return self._measured(self.case.chosen.attacks[task.label], task.label)
+        return Assessor(self.audited, self.case)(Task("target" if task.kind == "target" else "data"))[1]
 
     def _measured(self, attack: Attack, label: str) -> Measured:
-        alone = replace(self.audited)  # nothing that another attack has left behind makes this one look cheaper
+        """Nothing that another attack has left behind makes this one look cheaper; what it learns it learns once."""
+        alone, measure, name = replace(self.audited), self.case.settings.measure, self.case.chosen.names[label]
         start = time.perf_counter()
         scores = score_targets(attack, alone)
         seconds = (time.perf_counter() - start) / len(scores)
-        scored, part = measured(scores, label, self.audited, self.case)
-        rates = np.stack([scored.tpr(i) for i in range(len(self.case.settings.measure.fprs))])
-        return Measured(part, scored.auc, rates, seconds)
+        scored, part = measured(scores, label, alone, self.case)
+        rates = np.stack([scored.tpr(i) for i in range(len(measure.fprs))])
+        picked = pick_records(attack, halves(alone), measure.fprs[0])
+        points: list[Point] = []
+        if no_curves(alone, self.rank) is None:
+            points = curve(attack, name, label, draw(alone, self.rank), self.rank, measure)
+        return Measured(part, scored.auc, rates, seconds, picked, points)
 
 
-def tasks_of(case: Case, curves: bool) -> list[RankTask]:
-    """Everything that there is to do, what takes longest first."""
-    labels = list(case.chosen.attacks)
-    kinds: tuple[Kind, ...] = ("curve", "attack", "picks") if curves else ("attack", "picks")
-    return [*(RankTask(kind, label) for kind in kinds for label in labels), RankTask("target"), RankTask("data")]
+def tasks_of(case: Case) -> list[RankTask]:
+    """Everything that there is to do."""
+    return [*(RankTask("attack", label) for label in case.chosen.attacks), RankTask("target"), RankTask("data")]
 
 
 def study(
@@ -130,28 +118,14 @@ def study(
     """
     ranker = Ranker(audited, case)
     settings, rank = case.settings, ranker.rank
-    without = no_curves(audited, rank)
-    tasks, done = tasks_of(case, without is None), dict[RankTask, Any]()
+    tasks, done = tasks_of(case), dict[RankTask, Any]()
     progress("ranking attacks", 0, len(tasks))
     for task, result in run(ranker, tasks):
         done[task] = result
         progress("ranking attacks", len(done), len(tasks))
-    labels = list(case.chosen.attacks)
-    found = {label: done[RankTask("attack", label)] for label in labels}
-    picked = {label: done[RankTask("picks", label)] for label in labels}
+    found: dict[str, Measured] = {label: done[RankTask("attack", label)] for label in case.chosen.attacks}
     judged = judge(found, audited.plan.pair, settings.measure)
-    benchmark = BENCHMARK if BENCHMARK in labels else case.chosen.headline
-    if without is None:
-        points: dict[str, list[Point]] = {label: done[RankTask("curve", label)] for label in labels}
-        curves = curves_part(
-            {label: points[label] for label in judged.order},
-            case.chosen.attacks,
-            ranker.draws,
-            benchmark,
-            settings.measure,
-        )
-    else:
-        curves = no_curves_part(without, benchmark, settings.measure.fprs[0])
+    picked = {label: found[label].picked for label in judged.order}
     data, target = done[RankTask("data")], done[RankTask("target")]
     made = StudyPart(
         name=settings.name,
@@ -167,13 +141,21 @@ def study(
         unbeaten=judged.unbeaten,
         rows=_rows(found, judged, audited, case),
         comparisons=judged.comparisons,
-        picks=picks_part({label: picked[label] for label in judged.order}, ranker.parts, settings.measure.fprs[0]),
-        curves=curves,
+        picks=picks_part(picked, halves(audited), settings.measure.fprs[0]),
+        curves=_curves({label: found[label].points for label in judged.order}, audited, case, rank),
         not_run=[NotRun(name=n.name, reason=n.reason) for n in case.chosen.not_run],
         caveats=list(case.caveats),
         settings=settings.without_compute(),
     )
     return made, {label: f for label, f in picked.items() if isinstance(f, Picked)}
+
+
+def _curves(points: dict[str, list[Point]], audited: Audited, case: Case, rank: RankSettings) -> CurvesPart:
+    benchmark = BENCHMARK if BENCHMARK in points else case.chosen.headline
+    measure, reason = case.settings.measure, no_curves(audited, rank)
+    if reason is not None:
+        return no_curves_part(reason, benchmark, measure.fprs[0])
+    return curves_part(points, case.chosen.attacks, draw(audited, rank), benchmark, measure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +252,11 @@ def _cost(attack: Attack, m: Measured, audited: Audited) -> CostPart:
         least=ReferenceCount(inside=needs.inside, outside=needs.outside),
         population=needs.population,
         queries=audited.observations.queries,
-        auxiliary=attack.auxiliary if isinstance(attack, Auxiliary) else 0,
+        auxiliary=_auxiliary(attack, audited),
         seconds=m.seconds,
     )
+
+
+def _auxiliary(attack: Attack, audited: Audited) -> int:
+    own = attack.auxiliary if isinstance(attack, Auxiliary) else 0
+    return own + (0 if attack.needs.elsewhere is None else len(audited.elsewhere[attack.needs.elsewhere].plan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from locard.observe.observations import Observations
 from locard.observe.pool import ReferencePool
 from locard.observe.references import Population, References
 from locard.observe.target import Target
-from locard.plan.plan import Plan
+from locard.plan.plan import Plan, Role
 from locard.seeds import Seed
 from locard.types import Access
 
@@ -26,7 +26,8 @@ class Audited:
     """What scoring reads: the audited records, the plan, and what its models said.
 
     ``population`` holds what the same models said about records that are in none of them. ``learners`` are the
-    models that serve as references, where they are fewer than the plan allows.
+    models that serve as references, where they are fewer than the plan allows. ``elsewhere`` are models of other data
+    sets, by name, for attacks that learn there.
     """
 
     records: Records
@@ -36,6 +37,8 @@ class Audited:
     seed: Seed
     access: Access = Access.LOGITS
     learners: np.ndarray | None = None
+    population_features: np.ndarray | None = None
+    elsewhere: Mapping[str, Audited] = field(default_factory=dict)
     _views: dict[int, References] = field(default_factory=dict, init=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -79,6 +82,22 @@ class Audited:
         """The same audit by an attacker who has only these models as references."""
         return replace(self, learners=np.asarray(learners))
 
+    def only(self, targets: Sequence[int] | np.ndarray, learners: Sequence[int] | np.ndarray) -> Audited:
+        """The same models, of which only these play the target and only these may serve as references.
+
+        - a target never has itself or its partner as a reference, whoever the learners are
+        - what is learnt from one model is learnt once for all that is made of this audit; sums over a few are not kept
+        """
+        chosen, few = {int(t) for t in targets}, np.sort(np.asarray(learners, dtype=np.int64))
+        role: tuple[Role, ...] = tuple(
+            r if m in chosen or r == "reference" else "reference" for m, r in enumerate(self.plan.role)
+        )
+        made = replace(self, plan=replace(self.plan, role=role), learners=few)
+        vars(made).update(pool=self.pool, population_pool=self.population_pool)  # of all models, whoever learns
+        if not self.plan.thin:
+            made._views.update({t: References(self.pool, few[~np.isin(few, self.plan.left_out(t))]) for t in chosen})
+        return made
+
     def references(self, target: int) -> References:
         """The references that ``target`` is attacked with: neither itself nor its partner, thinned where needed."""
         if target not in self._views:
@@ -88,13 +107,22 @@ class Audited:
             self._views[target] = view
         return self._views[target]
 
+    def references_for(self, attack: Attack, target: int) -> References:
+        """What this attack learns from: the references of ``target``, or models of the data set that it names."""
+        return self.references(target) if attack.needs.elsewhere is None else self.elsewhere_for(attack)
+
+    def elsewhere_for(self, attack: Attack) -> References:
+        """Models of the data set that this attack names."""
+        other = self.elsewhere[str(attack.needs.elsewhere)]
+        return References(other.pool, other.plan.targets)
+
     def population_for(self, target: int) -> Population | None:
         """What non-members look like to this target and its references."""
         pool = self.population_pool
         if pool is None or self.population is None:
             return None
         view = References(pool, self._learners).without(self.plan.left_out(target))
-        return Population(self.population.y, Target(self.population, target), view)
+        return Population(self.population.y, Target(self.population, target), view, self.population_features)
 
     @cached_property
     def fewest(self) -> tuple[int, int]:
@@ -127,7 +155,8 @@ def score_targets(
         rng = audited.seed.child("attack", repr(attack), int(t)).generator()
         target = Target(audited.observations, int(t), access=audited.access)
         population = audited.population_for(int(t)) if attack.needs.population else None
-        out[row] = attack.score(target, audited.records, audited.references(int(t)), population=population, rng=rng)
+        references = audited.references_for(attack, int(t))
+        out[row] = attack.score(target, audited.records, references, population=population, rng=rng)
     return out
 
 

@@ -60,7 +60,7 @@ def costs_table(s: StudyPart, prefix: str) -> Table:
             ]
         )
     head: list[str | tuple[str, str]] = ["Attack", "Access", "Learns from", "References here", "At least"]
-    head += [("Population records", N), ("Questions a record", N), ("Other models, a target", N)]
+    head += [("Population records", N), ("Questions a record", N), ("Other models", N)]
     head += [("Seconds a target", N)]
     caption = (
         "What it takes. References: models trained with a record (IN) and without it (OUT), a record. Seconds: scoring "
