@@ -91,7 +91,7 @@ def test_a_released_model_is_audited_with_references_like_it(top: Path) -> None:
 
 
 def test_attacks_are_ranked_and_a_second_time_nothing_is_trained(top: Path) -> None:
-    command = ["locard", "rank", "examples/rank.toml", *ALONE]
+    command = ["locard", "rank", "examples/rank.toml", *ALONE, "--set", "rank.references=[2]"]
     said = run(command, top)
     assert "Ranking: digits, forest" in said
     assert said.splitlines()[-1] == "Report: locard-rank/rank.html"
@@ -100,7 +100,7 @@ def test_attacks_are_ranked_and_a_second_time_nothing_is_trained(top: Path) -> N
     assert study["headline"] == "lira"
     assert {"rmia", "gap"} <= {row["label"] for row in study["rows"]}
     assert study["rows"][-1]["tpr"][0]["estimate"]["value"] < study["rows"][0]["tpr"][0]["estimate"]["value"]
-    run([*command, "--markdown"], top)
+    run([*command, "--markdown", "--set", 'attack=["loss"]'], top)
     assert json.loads((top / "locard-rank/run.json").read_text())["models"]["trained"] == 0
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from locard.assess.attacked_by import halves, units_of
+from locard.assess.attacked_by import Scorer, halves, units_of
 from locard.assess.choose import build_attacks, runnable
 from locard.assess.parts import Case, in_threads
 from locard.assess.rank_curves import draw, no_curves, steps
 from locard.assess.rank_picks import Picked, pick_records, picks_part
 from locard.assess.rank_study import study
+from locard.assess.scoring import score_targets
 from locard.attacks import attack
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.observe.signals import ScaledLogit
@@ -171,7 +172,7 @@ def test_two_attacks_that_see_different_records_pick_different_records():
     """Every record leaks by 8 noise: each attack picks all that it can see, in both halves, and no other does."""
     world = make_world(models=32, records=200, leak=8.0)
     parts = halves(world)
-    found = {name: pick_records(Beyond(half=i), parts, 0.05) for i, name in enumerate(("even", "odd"))}
+    found = {name: pick_records(Scorer(Beyond(half=i), {}), parts, 0.05) for i, name in enumerate(("even", "odd"))}
     for i, one in enumerate(found.values()):
         seen = np.arange(200) % 2 == i
         assert one.picked[:, seen].mean() > 0.99
@@ -189,7 +190,7 @@ def test_easy_records_that_everybody_hits_are_not_picked():
     Planted and seen to fail: the share among members alone.
     """
     world = make_world(models=32, records=200, leak=0.0, noise=0.01)
-    found = pick_records(attack("loss"), halves(world), 0.05)
+    found = pick_records(Scorer(attack("loss"), {}), halves(world), 0.05)
     assert not found.picked.any()
     assert not found.wrong_way.any()
 
@@ -201,7 +202,7 @@ def test_without_a_leak_picks_are_not_repeated():
     Planted and seen to fail: the first half taken twice.
     """
     world = make_world(models=16, records=4000, leak=0.0)
-    found = pick_records(attack("lira"), halves(world), 0.2)
+    found = pick_records(Scorer(attack("lira"), {}), halves(world), 0.2)
     share = found.picked.mean(axis=1)
     again = (found.picked[0] & found.picked[1]).sum()
     assert share.min() > 0.001, "there are accidents"
@@ -228,6 +229,18 @@ def test_too_few_models_for_halves_are_said():
     made = studied(make_world(models=4, records=120, leak=1.0), ["lira", "loss"])
     assert made.picks.attacks == []
     assert all("2 pairs" in n.reason for n in made.picks.not_run)
+
+
+def test_scores_that_need_no_references_are_made_once():
+    """The same as made anew in a half; an attack with references is made anew."""
+    world = make_world(models=16, records=60, leak=1.0)
+    for one in (Guess(), attack("loss")):
+        scorer = Scorer.of(one, world, score_targets(one, world))
+        for part in halves(world):
+            np.testing.assert_array_equal(scorer.scores(part), Scorer(one, {}).scores(part))
+            np.testing.assert_array_equal(scorer.scores(part), score_targets(one, part))
+        assert len(scorer.known) == 16
+    assert not Scorer.of(attack("lira"), world, score_targets(attack("lira"), world)).known
 
 
 # curves ---------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,9 +49,25 @@ def _half(units: list[list[int]], first: bool) -> list[int]:
     return [m for unit in (units[:middle] if first else units[middle:]) for m in unit]
 
 
-def score_each(attack: Attack, parts: Sequence[Audited]) -> np.ndarray:
-    """``float64[targets, records]`` where every part has one target, with references of its own."""
-    return np.concatenate([score_targets(attack, part) for part in parts])
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """An attack, and its scores on all targets where they do not depend on who the references are."""
+
+    attack: Attack
+    known: Mapping[int, np.ndarray]
+
+    @classmethod
+    def of(cls, attack: Attack, audited: Audited, scores: np.ndarray) -> Scorer:
+        """Args: its scores on all targets of ``audited``."""
+        needs = attack.needs
+        alike = not needs.inside and not needs.outside
+        return cls(attack, dict(zip(audited.plan.targets.tolist(), scores, strict=True)) if alike else {})
+
+    def scores(self, part: Audited) -> np.ndarray:
+        """``float64[targets, records]`` of the targets and references of this part."""
+        if self.known:
+            return np.stack([self.known[int(t)] for t in part.plan.targets])
+        return score_targets(self.attack, part)
 
 
-__all__ = ["halves", "missing", "score_each", "units_of"]
+__all__ = ["Scorer", "halves", "missing", "units_of"]

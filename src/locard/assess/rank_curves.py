@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from locard.assess.attacked_by import missing, score_each, units_of
+from locard.assess.attacked_by import Scorer, missing, units_of
 from locard.assess.estimates import Scored, auc_estimate, summarise_targets, tpr_at
 from locard.assess.scoring import Audited
 from locard.attacks.protocol import Attack
@@ -97,10 +97,11 @@ def steps(attack: Attack, draws: Draws, settings: RankSettings) -> list[tuple[in
 
 
 def curve(
-    attack: Attack, name: str, label: str, draws: Draws, rank: RankSettings, measure: MeasureSettings
+    scorer: Scorer, name: str, label: str, draws: Draws, rank: RankSettings, measure: MeasureSettings
 ) -> list[Point]:
     """All points of one attack."""
-    uses, out = uses_of(attack), []
+    attack, out = scorer.attack, list[Point]()
+    uses = uses_of(attack)
     for references, count in steps(attack, draws, rank):
         inside = count if uses == "IN and OUT" else 0
         sides = {"references": references, "inside": inside, "outside": count if uses != "none" else 0}
@@ -112,7 +113,8 @@ def curve(
             none = Number.of(Estimate.undefined(short))
             out.append(Point(CurvePoint(**sides, auc=none, tpr=none), None))
             continue
-        scored = summarise_targets(attack, name, label, score_each(attack, parts), draws.few, measure.fprs)
+        scores = np.concatenate([scorer.scores(part) for part in parts])
+        scored = summarise_targets(attack, name, label, scores, draws.few, measure.fprs)
         part = CurvePoint(
             **sides,
             auc=Number.of(auc_estimate(scored, draws.few, measure.confidence)),

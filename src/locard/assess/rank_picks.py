@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from locard.assess.attacked_by import missing
-from locard.assess.scoring import Audited, by_unit, score_targets
-from locard.attacks.protocol import Attack
+from locard.assess.attacked_by import Scorer, missing
+from locard.assess.scoring import Audited, by_unit
 from locard.rank_result import OverlapPart, PickedAttack, PicksPart
 from locard.result import NotRun
 from locard.stats import conformal_threshold
@@ -36,7 +35,7 @@ def rule(fpr: float) -> str:
     )
 
 
-def pick_records(attack: Attack, parts: list[Audited], fpr: float) -> Picked | str:
+def pick_records(scorer: Scorer, parts: list[Audited], fpr: float) -> Picked | str:
     """What the attack picks in each of two halves (``halves``); in words why not, where it cannot run on them.
 
     - a contrast: an easy record that is hit whether it was trained on or not is not picked
@@ -47,16 +46,16 @@ def pick_records(attack: Attack, parts: list[Audited], fpr: float) -> Picked | s
         pairs = part.plan.pairs
         if pairs < LEAST:
             return f"needs {LEAST} pairs of targets in each half of the models, found {pairs}"
-        short = missing(attack, part)
+        short = missing(scorer.attack, part)
         if short is not None:
             return f"{short} in half of the models"
-    more = np.stack([_more_hits(attack, part, fpr) for part in parts])
+    more = np.stack([_more_hits(scorer, part, fpr) for part in parts])
     return Picked(more >= MORE - 1e-9, more <= -MORE + 1e-9)
 
 
-def _more_hits(attack: Attack, part: Audited, fpr: float) -> np.ndarray:
+def _more_hits(scorer: Scorer, part: Audited, fpr: float) -> np.ndarray:
     """Share of hits among targets that hold a unit minus the share among the others; 0 where there is only one kind."""
-    scores, member = by_unit(score_targets(attack, part), part.records), part.unit_member
+    scores, member = by_unit(scorer.scores(part), part.records), part.unit_member
     pair = part.plan.pair
     own = np.array([conformal_threshold(s[~m], fpr) for s, m in zip(scores, member, strict=True)])
     transferred = np.array([np.median(own[pair != p]) for p in pair])

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from locard.assess.assemble import comparison_parts
-from locard.assess.attacked_by import halves
+from locard.assess.attacked_by import Scorer, halves
 from locard.assess.parts import Assessor, Case, Run, Task, measured
 from locard.assess.rank_curves import Point, curve, curves_part, draw, no_curves, no_curves_part
 from locard.assess.rank_picks import Picked, pick_records, picks_part
@@ -90,10 +90,11 @@ class Ranker:
         seconds = (time.perf_counter() - start) / len(scores)
         scored, part = measured(scores, label, alone, self.case)
         rates = np.stack([scored.tpr(i) for i in range(len(measure.fprs))])
-        picked = pick_records(attack, halves(alone), measure.fprs[0])
+        scorer = Scorer.of(attack, alone, scores)
+        picked = pick_records(scorer, halves(alone), measure.fprs[0])
         points: list[Point] = []
         if no_curves(alone, self.rank) is None:
-            points = curve(attack, name, label, draw(alone, self.rank), self.rank, measure)
+            points = curve(scorer, name, label, draw(alone, self.rank), self.rank, measure)
         return Measured(part, scored.auc, rates, seconds, picked, points)
 
 
