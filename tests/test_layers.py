@@ -31,6 +31,7 @@ EVERYONE = {
     "settings_screen",
     "settings_section",
     "settings_attacked",
+    "settings_rank",
     "files",
     "stats",
     "__init__",
@@ -48,9 +49,10 @@ ALLOWED: dict[str, set[str]] = {
     "settings_screen": set(),
     "settings_section": {"settings_messages"},
     "settings_attacked": {"settings_section"},
+    "settings_rank": {"settings_section"},
     "settings": {
-        *("check", "errors", "settings_attacked", "settings_messages", "settings_places", "settings_screen"),
-        *("settings_section", "settings_text"),
+        *("check", "errors", "settings_attacked", "settings_messages", "settings_places", "settings_rank"),
+        *("settings_screen", "settings_section", "settings_text"),
     },
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
@@ -63,8 +65,8 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": EVERYONE | {"data", "observe", "screen", "train"},
     "defences": EVERYONE | {"data", "train", "observe"},
     "budget": EVERYONE | {"data", "plan", "train", "run"},
-    "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks"},
-    "report": EVERYONE | {"attack_result"},
+    "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks", "rank_result"},
+    "report": EVERYONE | {"attack_result", "rank_result"},
     "design": EVERYONE | {"data", "plan", "train", "observe", "trained_elsewhere"},
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
     "prepare": EVERYONE
@@ -72,6 +74,7 @@ ALLOWED: dict[str, set[str]] = {
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
+    "rank_result": {"result"},
     "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
     "attack_report": EVERYONE
     | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
@@ -97,12 +100,16 @@ ALLOWED: dict[str, set[str]] = {
         "budget",
         "report",
     },
+    "ranking": EVERYONE
+    | {"elsewhere", "pipeline", "prepare", "rank_result", "assess", "attacks", "data", "plan", "run", "train"}
+    | {"report"},
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE
     | {
         "pipeline",
         "outsider",
+        "ranking",
         "attack_result",
         "prepare",
         "screening",
@@ -114,7 +121,7 @@ ALLOWED: dict[str, set[str]] = {
         "assess",
     },
     "__main__": {"cli"},  # python -m locard
-    "__init__": {"types", "result", "stats", "data", "observe", "attacks", "train", "pipeline"},
+    "__init__": {"types", "result", "stats", "data", "observe", "attacks", "train", "pipeline", "ranking"},
 }
 CORE = ("data", "plan", "observe", "screen", "attacks", "stats", "report", "assess", "result", "settings", "types")
 HEAVY = {"torch", "ray", "tensorflow", "jax"}

@@ -17,7 +17,8 @@ from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
 from locard.assess.indirect import Networks
 from locard.assess.parts import Case, in_threads
-from locard.assess.released import Answers, ask, need_both_sides
+from locard.assess.released import Answers, ask
+from locard.assess.saved_outputs import mask_of_target, of_shape, saved_records
 from locard.assess.scoring import Audited
 from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
@@ -174,6 +175,21 @@ def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) 
     )
 
 
+def trained_case(
+    prepared: Prepared, others: Mapping[str, Prepared], folder: RunFolder, local: LocalBackend, watch: Watch
+) -> tuple[Prepared, Audited, Case]:
+    """Train what is missing, for whoever asks other questions of the models than an audit; nothing is screened.
+
+    Returns:
+        The case, or what was finished of it when the time was over; what its models said; what is asked.
+    """
+    finished, jobs = _trained(prepared, folder, local, watch)
+    finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
+    elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+    said = replace(_observed(finished, folder, jobs), elsewhere=elsewhere)
+    return finished, said, _case(finished, None, None)
+
+
 def audit_settings(
     settings: Settings, *, base: Path, out: Path, watch: Watch | None = None, problems: Problems | None = None
 ) -> AuditResult:
@@ -302,13 +318,33 @@ def audit_saved(
     Raises:
         DataError: arrays that do not fit together.
     """
+    audited, case = saved_case(member, labels, logits, probabilities, ids, pairs, settings, target)
+    run = in_threads(case.settings.compute.workers)  # the arrays are in this process
+    return assess(audited, case, run, (watch or Watch()).progress)
+
+
+def saved_case(
+    member: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray | None,
+    probabilities: np.ndarray | None,
+    ids: Sequence[Any] | None,
+    pairs: np.ndarray | None,
+    settings: Mapping[str, Any] | None,
+    target: SavedTarget | None = None,
+) -> tuple[Audited, Case]:
+    """Saved outputs, checked, as what is assessed and what is asked of them (arguments as in ``audit_saved``).
+
+    Raises:
+        DataError: arrays that do not fit together.
+    """
     problems = Problems()
     array: np.ndarray | None = None
     with problems.gather():
         array = as_logits(logits, probabilities, models=True)
     with problems.gather():
         mask = np.asarray(member)
-        plan = from_mask(mask if array is None else _of_shape("member", mask, array.shape[:2]), pairs=pairs)
+        plan = from_mask(mask if array is None else of_shape("member", mask, array.shape[:2]), pairs=pairs)
     with problems.gather():
         tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
         chosen_settings = make_settings(tree, problems)
@@ -320,13 +356,13 @@ def audit_saved(
             said = as_logits(*given, models=False)[0]
     if array is not None:
         with problems.gather():
-            records = _saved_records(array.shape, ids, labels)
+            records = saved_records(array.shape, ids, labels)
         if said is not None:
             with problems.gather():
-                _of_shape("target", said, array.shape[1:])
+                of_shape("target", said, array.shape[1:])
         if target is not None:
             with problems.gather():
-                inside = _mask_of_target(target.member, array.shape[1])
+                inside = mask_of_target(target.member, array.shape[1])
     problems.settle(DataError)
     assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
@@ -345,49 +381,4 @@ def audit_saved(
         released=None if said is None else (Answers("saved target", said, nothing, None, None), inside),
         recipe=None,
     )
-    run = in_threads(chosen_settings.compute.workers)  # the arrays are in this process
-    return assess(Audited(records, plan, observations, None, seed), case, run, (watch or Watch()).progress)
-
-
-def _saved_records(shape: tuple[int, ...], ids: Sequence[Any] | None, labels: Any) -> Records:
-    """Records without features: what is known of them is their ids and labels."""
-    count, columns = shape[1], shape[-1]
-    names = list(range(count)) if ids is None else list(ids)
-    given = np.asarray(labels)
-    if given.ndim != 1 or not len(names) == len(given) == count:
-        raise DataError(
-            f"ids, labels: {count} of each are needed (one a record observed), found {len(names)} ids and labels of "
-            f"shape {given.shape}. Check that the files belong together."
-        )
-    classes = _classes_of_columns(given, columns)
-    return Records(ids=names, features=np.zeros((count, 0)), labels=labels, known_classes=classes)
-
-
-def _of_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.shape != shape:
-        raise DataError(
-            f"{name}: an array of shape {shape} is needed, like the models' outputs, found {array.shape}. Check that "
-            f"the files belong together."
-        )
-    return array
-
-
-def _mask_of_target(member: Any, records: int) -> np.ndarray:
-    mask = _of_shape("target member", np.asarray(member), (records,))
-    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise DataError("target member: True and False (or 1 and 0) are needed, found others. Save a bool array.")
-    need_both_sides(mask.astype(bool), "among the records observed")
-    return mask.astype(bool)
-
-
-def _classes_of_columns(labels: np.ndarray, columns: int) -> np.ndarray:
-    """The class that each column of saved outputs stands for: its number, or the sorted labels."""
-    if labels.dtype.kind in "iu" and labels.min(initial=0) >= 0 and labels.max(initial=0) < columns:
-        return np.arange(columns)
-    classes = np.unique(labels)
-    if len(classes) != columns:
-        raise DataError(
-            f"labels: class numbers 0 to {columns - 1}, or {columns} distinct labels (one a column of the outputs) are "
-            f"needed, found {len(classes)} distinct labels. Save class numbers."
-        )
-    return classes
+    return Audited(records, plan, observations, None, seed), case

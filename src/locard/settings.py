@@ -26,6 +26,7 @@ from locard.errors import SettingsError
 from locard.settings_attacked import AttackedSettings
 from locard.settings_messages import sentence
 from locard.settings_places import cluster_address, store_place
+from locard.settings_rank import RankSettings
 from locard.settings_screen import ScreenSettings
 from locard.settings_section import Section
 from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of, without_keys
@@ -309,6 +310,7 @@ class Settings(Section):
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     released: ReleasedSettings | None = None
     attacked: AttackedSettings | None = None
+    rank: RankSettings | None = None
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     exposure: ExposureSettings = Field(default_factory=ExposureSettings)
     controls: ControlSettings = Field(default_factory=ControlSettings)

@@ -157,6 +157,11 @@ def _comparisons(
             confidence = settings.measure.confidence
             found = compare_all(recalls.values, recalls.pair, recalls.factors, headline=first, confidence=confidence)
             compared += [(recalls.statistic, c) for c in found]
+    return comparison_parts(compared)
+
+
+def comparison_parts(compared: list[tuple[str, Comparison]]) -> list[ComparisonPart]:
+    """Comparisons, each with the name of its statistic, as nodes of the result; p pays for all of them together."""
     return [
         ComparisonPart(
             first=c.first,

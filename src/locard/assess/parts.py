@@ -166,8 +166,13 @@ def in_threads(workers: int) -> Run:
 
 def _attack(label: str, audited: Audited, case: Case) -> tuple[Scored, AttackPart]:
     """One attack on every target, and its node of ``result.json``."""
+    return measured(score_targets(case.chosen.attacks[label], audited), label, audited, case)
+
+
+def measured(scores: np.ndarray, label: str, audited: Audited, case: Case) -> tuple[Scored, AttackPart]:
+    """What one attack's scores on all targets say: every estimate of it is made here."""
     attack, name, measure = case.chosen.attacks[label], case.chosen.names[label], case.settings.measure
-    scored = summarise_targets(attack, name, label, score_targets(attack, audited), audited, measure.fprs)
+    scored = summarise_targets(attack, name, label, scores, audited, measure.fprs)
     part = attack_part(
         scored,
         audited,
