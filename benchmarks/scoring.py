@@ -1,4 +1,4 @@
-"""Scoring is array code: every attack that learns no attack model over 64 models x 50,000 records x 10 classes, leave-one-pair-out over all 64.
+"""Scoring is array code: attacks that learn no attack model, 64 models x 50,000 records x 10 classes, all 64 targets.
 
 Intervals, grades and the ROC are included. The promise is in seconds, so that it is printed as the share of them used.
 """
