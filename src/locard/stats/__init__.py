@@ -6,7 +6,8 @@
 - ``intervals``: exact intervals of counts, t over pairs, one target's AUC
 - ``contrasts``, ``verdicts``, ``power``: per-record tests, grades, and what a design can name
 - ``groups``, ``compare``, ``policy``: per group, attack against attack, pass or fail
-- ``epsilon``, ``permutation``, ``multiplicity``: a lower bound on epsilon, redrawn plans, adjusted p-values
+- ``epsilon``, ``one_run``, ``many_runs``: lower bounds on epsilon from one training run and from independent ones
+- ``permutation``, ``multiplicity``: redrawn plans, adjusted p-values
 - ``pvalues``, ``tails``, ``combine``: one record against references that did not see it; many queries in one p-value
 - ``calibration``, ``fdr``, ``uniformity``: p-values that hold on known non-members, claims, and checks of both
 - ``ratios``: precision, recall and realised FPR over targets
@@ -46,7 +47,24 @@ from locard.stats.intervals import (
     t_over_pairs,
     tpr_estimate,
 )
+from locard.stats.many_runs import (
+    credible_epsilon,
+    epsilon_from_rates,
+    epsilon_over_thresholds,
+    gdp_from_rates,
+    gdp_over_thresholds,
+)
 from locard.stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm, holm_rejections
+from locard.stats.one_run import (
+    epsilon_from_guesses,
+    epsilon_of_gdp,
+    epsilon_on_grid,
+    gdp_from_guesses,
+    gdp_on_grid,
+    gdp_rejected,
+    guess_grid,
+    steinke_p,
+)
 from locard.stats.permutation import permutation_p
 from locard.stats.policy import (
     AttackEvidence,
@@ -116,15 +134,27 @@ __all__ = [
     "competition_threshold",
     "conformal_rank",
     "conformal_threshold",
+    "credible_epsilon",
+    "epsilon_from_guesses",
+    "epsilon_from_rates",
     "epsilon_lower_bound",
+    "epsilon_of_gdp",
+    "epsilon_on_grid",
+    "epsilon_over_thresholds",
     "fcr_intervals",
     "fewest_claims",
     "finest_bin",
     "fpr_given_calibration",
     "gate",
+    "gdp_from_guesses",
+    "gdp_from_rates",
+    "gdp_on_grid",
+    "gdp_over_thresholds",
+    "gdp_rejected",
     "grade",
     "group_estimates",
     "guarantee",
+    "guess_grid",
     "half_swapped",
     "hits_law",
     "hits_range",
@@ -164,6 +194,7 @@ __all__ = [
     "signed_rank",
     "smallest_nameable",
     "sort_scores",
+    "steinke_p",
     "summarise",
     "sure_calibration_rank",
     "t_over_pairs",
