@@ -352,7 +352,7 @@ def test_every_dependency_has_its_line() -> None:
 
 
 EVERYBODY = {"types", "errors", "check", "fields", "seeds", "settings", "settings_text", "settings_screen", "files"}
-EVERYBODY |= {"result", "stats", "settings_attacked", "settings_section"}
+EVERYBODY |= {"result", "stats", "settings_attacked", "settings_one_run", "settings_section"}
 
 
 def test_the_long_suite_is_listed() -> None:

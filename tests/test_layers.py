@@ -29,6 +29,7 @@ EVERYONE = {
     "settings_text",
     "settings_places",
     "settings_screen",
+    "settings_one_run",
     "settings_section",
     "settings_attacked",
     "files",
@@ -46,11 +47,12 @@ ALLOWED: dict[str, set[str]] = {
     "settings_text": {"errors"},
     "settings_places": set(),
     "settings_screen": set(),
+    "settings_one_run": {"settings_section"},
     "settings_section": {"settings_messages"},
     "settings_attacked": {"settings_section"},
     "settings": {
         *("check", "errors", "settings_attacked", "settings_messages", "settings_places", "settings_screen"),
-        *("settings_section", "settings_text"),
+        *("settings_one_run", "settings_section", "settings_text"),
     },
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
@@ -71,7 +73,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "attack_result": {"files", "result"},
-    "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
+    "prepare_attack": EVERYONE
+    | {"data", "plan", "train", "observe", "attacks", "assess", "prepare", "trained_elsewhere"},
     "attack_report": EVERYONE
     | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
     "outsider": EVERYONE

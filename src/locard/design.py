@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from locard.check import Problems
+from locard.data.canaries import Planted, plant
 from locard.data.records import Records
 from locard.data.split import Split, choose_pool
 from locard.errors import SettingsError
@@ -17,19 +18,21 @@ from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
 from locard.train.recipe import Recipe
-from locard.trained_elsewhere import given_plan, named_in
+from locard.trained_elsewhere import coins_elsewhere, given_plan, named_in
 
 FEWEST_UNITS = 20  # audited units below which no design makes sense
 
 
 @dataclass(frozen=True, eq=False)
 class Designed:
-    """Which records are audited, and which models hold them."""
+    """Which records are audited, and which models hold them; ``records`` with the canaries, where some are planted."""
 
     recipe: Recipe | Checkpoints | None
+    records: Records
     split: Split
     plan: Plan
     redraw: Callable[[Seed], Plan] | None
+    planted: Planted | None = None
 
 
 def design(
@@ -43,7 +46,7 @@ def design(
     if isinstance(recipe, Checkpoints):
         recipe, split, plan = given_plan(settings, records, recipe, member)
         _check_units(records, split)
-        return Designed(recipe, split, plan, None)
+        return Designed(recipe, records, split, plan, None)
     if named_in(settings.references):
         return None
     problems = Problems()
@@ -53,14 +56,19 @@ def design(
         seed = Seed(settings.seed).child("pool")
         split = choose_pool(records, settings.data.pool, settings.data.population, seed=seed)
         _check_units(records, split)
+        planted = None
+        if settings.canaries is not None:
+            planted = plant(records, split, settings.canaries, seed=Seed(settings.seed).child("canaries"))
+            records, split = planted.records, planted.split
     problems.settle()
 
     def draw(at: Seed) -> Plan:
-        return draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
+        plan = draw_plan(settings.references, records, split, seed=at, targets=settings.target.models)
+        return plan if planted is None else plan.with_always(planted.fixed, copies=planted.copies)
 
     plan = draw(Seed(settings.seed).child("plan"))
     _check_classes(plan, records)
-    return Designed(recipe, split, plan, draw)
+    return Designed(recipe, records, split, plan, draw, planted)
 
 
 def _check_units(records: Records, split: Split) -> None:
@@ -80,7 +88,10 @@ def check_design(settings: Settings) -> None:
     """
     problems = Problems()
     references = settings.references
+    for wrong in _about_one_run(settings):
+        problems.add(wrong)
     if named_in(references):
+        problems.settle()
         return
     if references.plan == "pairs" and (references.models < 4 or references.models % 2):
         even = max(4, references.models + references.models % 2)
@@ -96,6 +107,24 @@ def check_design(settings: Settings) -> None:
     if references.plan == "subsample" and references.models < 2:
         problems.add(f"references.models: at least 2 are needed for plan 'subsample', found {references.models}.")
     problems.settle()
+
+
+def _about_one_run(settings: Settings) -> list[str]:
+    """What is wrong with [one_run] and [canaries] on this plan."""
+    plan, found = settings.references.plan, []
+    if named_in(settings.references):
+        return coins_elsewhere(settings, "references.checkpoints")
+    if settings.one_run is not None and plan != "coin_flips":
+        found.append(
+            f"one_run: memberships of one model by independent coins are needed, found references.plan = {plan!r}. Set "
+            f"references.plan = 'coin_flips' (and references.models = 1), or leave [one_run] out."
+        )
+    if settings.canaries is not None and plan == "out_only":
+        found.append(
+            "canaries: models that hold all other records are needed, found references.plan = 'out_only', whose "
+            "references hold records of their own. Use 'pairs' or 'coin_flips'."
+        )
+    return found
 
 
 def _check_classes(plan: Plan, records: Records) -> None:

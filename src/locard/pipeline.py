@@ -42,7 +42,7 @@ from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
 from locard.train.store import StoreReader
-from locard.trained_elsewhere import checkpoints_given, one_of
+from locard.trained_elsewhere import checkpoints_given, coins_elsewhere, one_of
 
 
 def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path, watch: Watch) -> AuditResult:
@@ -151,6 +151,7 @@ def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) 
         everyone=prepared.records,
         indirect=prepared.indirect,
         networks=networks,
+        planted=prepared.planted,
     )
 
 
@@ -292,6 +293,8 @@ def audit_saved(
     with problems.gather():
         tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
         chosen_settings = make_settings(tree, problems)
+        for wrong in coins_elsewhere(chosen_settings, "saved outputs"):
+            problems.add(wrong)
         built = build_attacks(list(chosen_settings.attack))
     said: np.ndarray | None = None
     if target is not None:

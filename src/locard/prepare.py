@@ -15,6 +15,7 @@ from locard.assess.screening import Screening, plan_screening
 from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.attacks.protocol import Attack, Claiming
 from locard.check import Problems
+from locard.data.canaries import Planted
 from locard.data.duplicates import Duplicates, near_duplicates
 from locard.data.membership import read_ids
 from locard.data.records import Records
@@ -56,6 +57,7 @@ class Prepared:
     screening: Screening | None = None
     reference_pool: np.ndarray | None = None
     indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
+    planted: Planted | None = None
 
     @property
     def seed(self) -> Seed:
@@ -211,11 +213,13 @@ def prepare_records(
     problems.settle()
     assert designed is not None  # else there were problems
     assert designed.recipe is not None
-    split, plan = designed.split, designed.plan
+    records, split, plan = designed.records, designed.split, designed.plan
     chosen = runnable(built, plan, len(split.population))
     near = near_duplicates(records.select(split.audited))
     made = Prepared(
-        *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base), indirect=indirect
+        *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base),
+        indirect=indirect,
+        planted=designed.planted,
     )
     return with_screening(made, wanted=screens)
 

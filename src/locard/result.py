@@ -380,6 +380,32 @@ class ReleasedPart(Part):
     statement: str
 
 
+class OneRunPart(Part):
+    """What one training run says of epsilon (plan 'coin_flips')."""
+
+    attack: str = Field(description="the declared headline: the bound is of this attack alone")
+    epsilon: Number = Field(description="a lower bound, in nats")
+    delta: float
+    mechanism: Literal["any", "gaussian"]
+    mu: Number | None = Field(description="of a Gaussian mechanism: a lower bound on its mu")
+    claimed: float | None = Field(description="the epsilon that is claimed for this training")
+    refuted: bool | None = Field(description="whether the bound is above the claim; None: nothing is claimed")
+    coins: int = Field(description="records or units whose membership a coin decided")
+    members: int = Field(description="of them, those that the model was trained on")
+    references: int = Field(description="other models that the attack learns from")
+    assumes: list[str] = Field(description="what must hold, in sentences")
+
+
+class CanariesPart(Part):
+    """Records that alone were put in or left out; all others of the pool are in every model."""
+
+    kind: Literal["natural", "mislabelled", "out_of_distribution", "blank", "duplicated"]
+    count: int = Field(description="canaries, in units")
+    fixed: int = Field(description="other records, which every model is trained on")
+    copies: int = Field(description="times that a canary is in a training set that holds it")
+    words: str
+
+
 class PolicyPart(Part):
     """The gate."""
 
@@ -406,6 +432,8 @@ class Result(Part):
     cards: list[CardPart] = Field(default=[], description="the first selected records, where an attack claims")
     not_run: list[NotRun]
     released: ReleasedPart | None
+    one_run: OneRunPart | None = Field(default=None, description="where coins decided the members of each model")
+    canaries: CanariesPart | None = Field(default=None, description="where only some records were audited, or planted")
     policy: PolicyPart
     unresolved: list[str] = Field(description="what these data could not tell")
     next_steps: list[str]

@@ -19,12 +19,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from locard.check import Problems
 from locard.errors import SettingsError
 from locard.settings_attacked import AttackedSettings
 from locard.settings_messages import sentence
+from locard.settings_one_run import CanarySettings, OneRunSettings, usual_attacks
 from locard.settings_places import cluster_address, store_place
 from locard.settings_screen import ScreenSettings
 from locard.settings_section import Section
@@ -302,6 +304,8 @@ class Settings(Section):
     data: DataSettings
     target: TargetSettings = Field(default_factory=TargetSettings)
     references: ReferenceSettings = Field(default_factory=ReferenceSettings)
+    one_run: OneRunSettings | None = None
+    canaries: CanarySettings | None = None
     attack: tuple[AttackSettings, ...] = tuple(AttackSettings(name=n) for n in DEFAULT_ATTACKS)
     screen: ScreenSettings | None = None
     policy: PolicySettings = Field(default_factory=PolicySettings)
@@ -312,6 +316,11 @@ class Settings(Section):
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     exposure: ExposureSettings = Field(default_factory=ExposureSettings)
     controls: ControlSettings = Field(default_factory=ControlSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_run(cls, tree: Any) -> Any:
+        return usual_attacks(tree)
 
     @field_validator("attack", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from locard import __version__
 from locard.assess.estimates import Scored
 from locard.assess.exposure import Exposure
 from locard.assess.groups import group_parts
+from locard.assess.one_run import one_run_part
 from locard.assess.parts import Assessor, Case, Part, Run, Task, tasks_of
 from locard.assess.policy import settle
 from locard.assess.scoring import Audited
@@ -19,7 +20,7 @@ from locard.assess.selected import OnSelected, compared_at, pairs_of
 from locard.assess.table import records_table
 from locard.assess.verdict import next_steps, unresolved, verdict
 from locard.attacks.protocol import Claiming
-from locard.result import AttackPart, AuditResult, ComparisonPart, NotRun, Number, Result
+from locard.result import AttackPart, AuditResult, CanariesPart, ComparisonPart, NotRun, Number, Result
 from locard.settings import Settings
 from locard.stats import Comparison, adjusted_together, compare_all
 
@@ -41,6 +42,7 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
     scored, parts = _attacks(done, case)
     exposure: Exposure = done[Task("exposure")]
     released, target, data = done.get(Task("released")), done[Task("target")], done[Task("data")]
+    one_run = None if case.saved_outputs else one_run_part(scored[0], audited, settings.one_run, settings.measure)
     policy, excesses = settle(settings.policy, scored, exposure, audited, settings.measure)
     near = None if case.duplicates is None else case.duplicates.group >= 0
     controls: tuple[Part, ...] = ("redrawn plan", "blind baseline", "blind, released")
@@ -58,6 +60,7 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
             data,
             excesses=excesses,
             released=released.part if released else None,
+            one_run=one_run,
         ),
         data=data,
         target=target,
@@ -69,9 +72,13 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
         cards=next((found.cards for found in selected.values() if found.cards), []),
         not_run=not_run,
         released=released.part if released else None,
+        one_run=one_run,
+        canaries=_canaries(case),
         policy=policy,
         unresolved=[*unresolved(parts, exposure.part, not_run, target, data), *case.caveats],
-        next_steps=next_steps(parts[0], exposure.part, policy, target, data),
+        next_steps=next_steps(
+            parts[0], exposure.part, policy, target, data, one_run=one_run, planted=case.planted is not None
+        ),
         settings=settings.without_compute(),
     )
     scores: dict[str, np.ndarray] = {s.label: s.scores for s in scored} | {"member": audited.member}
@@ -105,6 +112,16 @@ def _attacks(done: dict[Task, Any], case: Case) -> tuple[list[Scored], list[Atta
     if floor is not None:
         parts[0] = parts[0].model_copy(update={"at_other_floor": floor})
     return scored, [*parts, *(done[Task("indirect", label)] for label in case.indirect if case.tested is not None)]
+
+
+def _canaries(case: Case) -> CanariesPart | None:
+    planted = case.planted
+    if planted is None:
+        return None
+    count = planted.records.select(planted.split.audited).n_units
+    return CanariesPart(
+        kind=planted.kind, count=count, fixed=len(planted.fixed), copies=planted.copies, words=planted.words
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from locard.assess.screening import Tested
 from locard.assess.selected import claims_on_selected
 from locard.attacks import ATTACKS, paper_of
 from locard.attacks.gmia_indirect import GMIAIndirect
+from locard.data.canaries import Planted
 from locard.data.duplicates import Duplicates, across
 from locard.data.records import Records
 from locard.observe.signals import Correct
@@ -70,6 +71,7 @@ class Case:
     everyone: Records | None = None
     indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
     networks: Networks | None = None
+    planted: Planted | None = None
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ def grade_meaning(grade: str, fdr: float | None) -> str:
 def design_sentence(result: Result) -> str:
     """How members and non-members came about, in plain words."""
     t = result.target
+    if t.models == 1 and t.kind == "procedure":
+        return "One model was trained. A fair coin decided, record by record, whether it was trained on it or not."
     how = {
         "pairs": (
             f"{thousands(t.models)} models were trained in {thousands(t.pairs)} pairs. For every pair a fair coin "
