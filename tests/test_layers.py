@@ -71,6 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
+    "until_settled": EVERYONE | {"plan", "run", "train", "assess", "prepare"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "prepare_attack": EVERYONE
@@ -83,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE
     | {
+        "until_settled",
         "data",
         "plan",
         "train",

@@ -17,9 +17,11 @@ from locard.plan.draw import draw_plan
 from locard.plan.plan import Plan
 from locard.seeds import Seed
 from locard.settings import Settings
+from locard.stats import audited_for, needed_non_members, resolution
 from locard.train.recipe import Recipe
 from locard.trained_elsewhere import coins_elsewhere, given_plan, named_in
 
+FEWEST_LOOKS = 8  # pairs of targets before which no rate is settled
 FEWEST_UNITS = 20  # audited units below which no design makes sense
 
 
@@ -68,6 +70,7 @@ def design(
 
     plan = draw(Seed(settings.seed).child("plan"))
     _check_classes(plan, records)
+    _check_resolved(settings, plan, records, split)
     return Designed(recipe, records, split, plan, draw, planted)
 
 
@@ -88,7 +91,7 @@ def check_design(settings: Settings) -> None:
     """
     problems = Problems()
     references = settings.references
-    for wrong in _about_one_run(settings):
+    for wrong in (*_about_one_run(settings), *_about_settling(settings)):
         problems.add(wrong)
     if named_in(references):
         problems.settle()
@@ -125,6 +128,61 @@ def _about_one_run(settings: Settings) -> list[str]:
             "references hold records of their own. Use 'pairs' or 'coin_flips'."
         )
     return found
+
+
+def _about_settling(settings: Settings) -> list[str]:
+    """What is wrong with references.until = 'settled'."""
+    references, policy = settings.references, settings.policy
+    if references.until != "settled":
+        return []
+    found, say = [], "references.until = 'settled'"
+    if named_in(references) or references.plan != "pairs":
+        what = "references.checkpoints" if named_in(references) else f"references.plan = {references.plan!r}"
+        found.append(
+            f"references.until: pairs that this audit trains one after another are needed for {say}, found "
+            f"{what}. Use plan 'pairs', or until = 'all'."
+        )
+    if policy.max_auc is None and not policy.max_tpr:
+        found.append(
+            f"policy: a limit that can be settled is needed for {say}, found none. Set policy.max_tpr or "
+            f"policy.max_auc."
+        )
+    if policy.max_exposed is not None:
+        found.append(
+            f"policy.max_exposed: limits on TPR and AUC are needed for {say}, because records are named from "
+            f"a fixed number of pairs. Leave it out, or use until = 'all'."
+        )
+    if any(attack.name.startswith("gmia") for attack in settings.attack):
+        found.append(
+            f"attack: attacks that score every record are needed for {say}, found gmia, whose claims about single "
+            f"records count a fixed number of pairs. Leave it out, or use until = 'all'."
+        )
+    least = 2 * (references.burn_in + FEWEST_LOOKS)
+    if references.models < least:
+        found.append(
+            f"references.models: at least {least} are needed for {say} (burn_in = {references.burn_in} pairs "
+            f"of references and {FEWEST_LOOKS} of targets, before which nothing is settled), found "
+            f"{references.models}. Raise it: it is a cap, and what is not needed is not trained."
+        )
+    return found
+
+
+def _check_resolved(settings: Settings, plan: Plan, records: Records, split: Split) -> None:
+    """Refuse limits that no number of pairs settles, because a target has too few non-members."""
+    if settings.references.until != "settled":
+        return
+    audited = records.select(split.audited)
+    first = np.unique(audited.units, return_index=True)[1]
+    fewest = int((~plan.member[plan.targets][:, first]).sum(axis=1).min())
+    problems = Problems()
+    for fpr in map(float, settings.policy.max_tpr):
+        needed = needed_non_members(fpr, confidence=settings.measure.confidence)[1]
+        if resolution(fewest, fpr, confidence=settings.measure.confidence) != "resolved":
+            problems.add(
+                f"policy.max_tpr: {needed:,} non-members of every target are needed to settle a TPR at FPR {fpr:g}, "
+                f"found {fewest:,}. Audit {audited_for(needed):,} records (data.pool), or limit a larger FPR."
+            )
+    problems.settle()
 
 
 def _check_classes(plan: Plan, records: Records) -> None:

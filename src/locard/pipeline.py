@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from locard.assess import parts
 from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
 from locard.assess.indirect import Networks
+from locard.assess.looks_at_pairs import Sequential
 from locard.assess.parts import Case, in_threads
 from locard.assess.released import Answers, ask, need_both_sides
 from locard.assess.scoring import Audited
@@ -43,6 +45,7 @@ from locard.train.jobs import Job
 from locard.train.recipe import Recipe
 from locard.train.store import StoreReader
 from locard.trained_elsewhere import checkpoints_given, coins_elsewhere, one_of
+from locard.until_settled import until_settled
 
 
 def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path, watch: Watch) -> AuditResult:
@@ -55,10 +58,10 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
-                finished, jobs = _trained(prepared, folder, local, watch)
+                finished, jobs, looks = _trained(prepared, folder, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = _case(finished, tested, _networks(finished, folder, jobs))
+                case = replace(_case(finished, tested, _networks(finished, folder, jobs)), sequential=looks)
                 result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
@@ -69,18 +72,33 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     return result
 
 
-def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
-    """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
+def _trained(
+    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch
+) -> tuple[Prepared, list[Job], Sequential | None]:
+    """Train what is missing; the case and its jobs, or what was finished of them when the time was over.
+
+    Where pairs come until the policy is settled: what it took, and what was seen.
+    """
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
     grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
+    if prepared.settings.references.until == "settled":
+        clock, start = seconds, time.monotonic()
+
+        def train(some: Sequence[Job]) -> set[str]:
+            rest = None if clock is None else max(0.0, clock - (time.monotonic() - start))
+            return set(train_missing(work, list(some), folder, backend, watch, grouping, stop_after=rest))
+
+        return until_settled(
+            prepared, jobs, train=train, observe=lambda case, some: _observed(case, folder, some), watch=watch
+        )
     left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
     if not left:
-        return prepared, jobs
+        return prepared, jobs, None
     part, models = only_finished(prepared, [job.model for job in jobs if job.key not in left])
     watch.warn(part.caveats[-1])
-    return part, [jobs[m] for m in models]
+    return part, [jobs[m] for m in models], None
 
 
 def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:

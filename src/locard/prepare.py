@@ -252,6 +252,23 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
     return replace(prepared, screening=made, reference_pool=made.pool)
 
 
+def part_of(prepared: Prepared, models: list[int]) -> Prepared:
+    """The same case with these models of its plan alone.
+
+    Raises:
+        NotEnoughReferences: the headline attack cannot run with them.
+    """
+    plan, drawn = prepared.plan.part(models), prepared.redraw
+    built = [(prepared.chosen.names[label], attack) for label, attack in prepared.chosen.attacks.items()]
+    chosen = runnable(built, plan, len(prepared.split.population))
+
+    def redraw(at: Seed) -> Plan:
+        assert drawn is not None  # only used where there is one
+        return drawn(at).part(models)
+
+    return with_screening(replace(prepared, plan=plan, chosen=chosen, redraw=redraw if drawn else None))
+
+
 def _apart(
     built: list[tuple[str, Any]],
 ) -> tuple[list[tuple[str, Attack]], dict[str, GMIAIndirect]]:

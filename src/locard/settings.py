@@ -123,6 +123,10 @@ class ReferenceSettings(Section):
     fraction: float = Field(0.5, gt=0, lt=1, description="share of the records in each model, for plan 'subsample'")
     size: int | None = Field(None, gt=1, description="training records a reference, for plan 'out_only'")
     replace: bool = Field(False, description="draw with replacement, for plan 'out_only'")
+    until: Literal["all", "settled"] = Field(
+        "all", description="'settled': train pairs until the policy is settled, at most ``models``"
+    )
+    burn_in: int = Field(8, ge=2, description="pairs that are references for good, for until = 'settled'")
     checkpoints: tuple[str, ...] | None = Field(
         None, description="files of models trained elsewhere: a pattern such as 'models/*.skops', or a list"
     )

@@ -14,6 +14,7 @@ from locard.assess.controls import Redraw, blind_baseline, redrawn_plan
 from locard.assess.estimates import Scored, attack_part, auc_estimate, summarise_targets, tpr_at
 from locard.assess.exposure import Exposure, expose
 from locard.assess.indirect import Networks, indirect_part
+from locard.assess.looks_at_pairs import Sequential
 from locard.assess.released import Answers, Released, assess_released
 from locard.assess.scoring import Audited, score_targets
 from locard.assess.screening import Tested
@@ -72,6 +73,7 @@ class Case:
     indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
     networks: Networks | None = None
     planted: Planted | None = None
+    sequential: Sequential | None = None
 
 
 @dataclass(frozen=True)

@@ -155,10 +155,13 @@ def next_steps(
     target: TargetPart,
     data: DataPart,
     *,
-    one_run: OneRunPart | None = None,
-    planted: bool = False,
+    plain_run: bool = False,
+    looked: bool = False,
 ) -> list[str]:
-    """What to do, most important first."""
+    """What to do, most important first.
+
+    ``plain_run``: one training run without canaries. ``looked``: the number of pairs was decided by looking.
+    """
     out = ["Settle the policy question: see what it needs, above."] if policy.needed else []
     if exposed.n:
         out.append(
@@ -179,7 +182,7 @@ def next_steps(
             f"To resolve a false-positive rate of {percent(rate.fpr)}, audit {_needed(rate)} "
             f"{_kind(data)}s (data.pool)."
         )
-    if target.models > 1 and target.pairs < 16:
+    if target.models > 1 and target.pairs < 16 and not looked:
         how = ": set references.models = 64." if target.kind == "procedure" else "."
         out.append(f"With 64 models (32 pairs) intervals are narrower and records can be named{how}")
     twins = data.duplicates is not None and data.duplicates.exact_records + data.duplicates.near_records > 0
@@ -188,7 +191,7 @@ def next_steps(
             "Some records have a copy or near-copy in the data: if they belong to one person, name the privacy unit "
             "(data.unit) that holds them together."
         )
-    if one_run is not None and not planted:
+    if plain_run:
         out.append(
             "Canaries that stand out give a larger bound on epsilon from as many coins: set canaries.kind = "
             "'mislabelled' and canaries.count."

@@ -111,6 +111,17 @@ class Plan:
         rows = tuple(np.sort(np.concatenate([np.repeat(row, copies), fixed])) for row in self.train_index)
         return Plan(self.design, self.audited, rows, self.role, self.partner)
 
+    def with_burn_in(self, pairs: int) -> Plan:
+        """The same models: those of the first pairs are references for good, all later ones only targets.
+
+        >>> plan = Plan("pairs", np.array([4]), (np.array([4]), np.array([4])), ("both",) * 2, np.array([1, 0]))
+        >>> plan.with_burn_in(0).role, plan.with_burn_in(1).role
+        (('target', 'target'), ('reference', 'reference'))
+        """
+        first = min(2 * pairs, len(self))
+        role: list[Role] = ["reference" if model < first else "target" for model in range(len(self))]
+        return Plan(self.design, self.audited, self.train_index, tuple(role), self.partner)
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the plan."""

@@ -17,6 +17,7 @@ from locard.report.numbers import percent, precise, shown, thousands
 from locard.report.one_run import bound_shown, one_run_section
 from locard.report.redact import redact as without_names
 from locard.report.selected import selected_section
+from locard.report.sequential import sequential_section
 from locard.report.svg import visible
 from locard.report.tables import histogram_table, roc_table
 from locard.result import AuditResult, GroupPart, Result
@@ -31,6 +32,7 @@ MOST_ROWS = 40  # of a figure of groups; its table has them all
 SECTIONS = (
     ("verdict", "Verdict"),
     ("one-run", "What one training run says"),
+    ("looks-section", "Pair after pair"),
     ("who", "Who could do this"),
     ("strength-section", "How well members can be told from others"),
     ("scores-section", "Scores"),
@@ -124,8 +126,10 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
     curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.scored)) for i, a in enumerate(r.scored)]
     selected = selected_section(r)
     one_run = one_run_section(r)
-    optional = (("released-section", r.released), ("selected-section", selected), ("one-run", one_run))
-    absent = [name for name, there in optional if not there]
+    looks = sequential_section(r)
+    optional: dict[str, Any] = {"released-section": r.released, "selected-section": selected}
+    optional |= {"one-run": one_run, "looks-section": looks}
+    absent = [name for name, there in optional.items() if not there]
     return {
         "r": r,
         "words": wording,
@@ -143,6 +147,7 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
         "sections": [s for s in SECTIONS if s[0] not in absent],
         "selected": selected,
         "one_run": one_run,
+        "looks": looks,
         "headline_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if a.headline],
         "other_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if not a.headline],
         "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.scored)],

@@ -7,6 +7,7 @@
 - ``contrasts``, ``verdicts``, ``power``: per-record tests, grades, and what a design can name
 - ``groups``, ``compare``, ``policy``: per group, attack against attack, pass or fail
 - ``epsilon``, ``one_run``, ``many_runs``: lower bounds on epsilon from one training run and from independent ones
+- ``sequential``: what may be said while pairs still arrive and one looks after each
 - ``permutation``, ``multiplicity``: redrawn plans, adjusted p-values
 - ``pvalues``, ``tails``, ``combine``: one record against references that did not see it; many queries in one p-value
 - ``calibration``, ``fdr``, ``uniformity``: p-values that hold on known non-members, claims, and checks of both
@@ -39,6 +40,7 @@ from locard.stats.estimates import Measurement, measure
 from locard.stats.fdr import adjusted, calibration_to_claim, fewest_claims, merged
 from locard.stats.groups import group_estimates
 from locard.stats.intervals import (
+    LEAST_TRUE_POSITIVES,
     assumption_free_upper,
     auc_one_target,
     balanced_accuracy_one_target,
@@ -72,6 +74,7 @@ from locard.stats.policy import (
     Gate,
     LimitCheck,
     LimitOutcome,
+    Outcome,
     gate,
     max_interval,
     paid_confidence,
@@ -90,6 +93,17 @@ from locard.stats.rates import (
     tpr_at_fpr,
 )
 from locard.stats.ratios import ratio_over_pairs
+from locard.stats.sequential import (
+    LEAST_RATE_PAIRS,
+    SEQUENCE_METHOD,
+    Sequence,
+    Track,
+    confidence_sequence,
+    fewest_pairs_to_pass,
+    log_bets,
+    mixture_t_width,
+    settled,
+)
 from locard.stats.sorting import SortedScores, conformal_rank, sort_scores
 from locard.stats.summaries import TargetSummary, summarise
 from locard.stats.tails import log_predictive_tail, log_student_tail
@@ -97,6 +111,9 @@ from locard.stats.uniformity import RateCheck, check_rate, hits_law, hits_range,
 from locard.stats.verdicts import Dependence, Grade, Grades, fcr_intervals, grade
 
 __all__ = [
+    "LEAST_RATE_PAIRS",
+    "LEAST_TRUE_POSITIVES",
+    "SEQUENCE_METHOD",
     "AttackEvidence",
     "Combined",
     "Comparison",
@@ -108,11 +125,14 @@ __all__ = [
     "LimitCheck",
     "LimitOutcome",
     "Measurement",
+    "Outcome",
     "RateCheck",
     "Resolution",
     "Roc",
+    "Sequence",
     "SortedScores",
     "TargetSummary",
+    "Track",
     "adjusted",
     "adjusted_together",
     "assumption_free_upper",
@@ -132,6 +152,7 @@ __all__ = [
     "combined_by_permutation",
     "compare_all",
     "competition_threshold",
+    "confidence_sequence",
     "conformal_rank",
     "conformal_threshold",
     "credible_epsilon",
@@ -143,6 +164,7 @@ __all__ = [
     "epsilon_over_thresholds",
     "fcr_intervals",
     "fewest_claims",
+    "fewest_pairs_to_pass",
     "finest_bin",
     "fpr_given_calibration",
     "gate",
@@ -161,6 +183,7 @@ __all__ = [
     "holm",
     "holm_rejections",
     "kost",
+    "log_bets",
     "log_e_process",
     "log_grid",
     "log_predictive_tail",
@@ -168,6 +191,7 @@ __all__ = [
     "max_interval",
     "measure",
     "merged",
+    "mixture_t_width",
     "nameable_rate",
     "needed_non_members",
     "one_target_box",
@@ -191,6 +215,7 @@ __all__ = [
     "roc",
     "same_law",
     "selected_alike",
+    "settled",
     "signed_rank",
     "smallest_nameable",
     "sort_scores",
