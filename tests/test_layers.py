@@ -71,6 +71,8 @@ ALLOWED: dict[str, set[str]] = {
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
+    "observed": EVERYONE | {"train", "run", "observe", "assess", "prepare"},
+    "pilot": EVERYONE | {"plan", "run", "assess", "prepare", "observed"},
     "until_settled": EVERYONE | {"plan", "run", "train", "assess", "prepare"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "attack_result": {"files", "result"},
@@ -85,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": EVERYONE
     | {
         "until_settled",
+        "observed",
         "data",
         "plan",
         "train",
@@ -104,6 +107,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE
     | {
+        "pilot",
         "pipeline",
         "outsider",
         "attack_result",

@@ -46,17 +46,17 @@ def tells(features, labels, *, seed, epsilon=2.0, sigma=0.0):
             p = 1 / (1 + np.exp(-(inside - 0.5 + sigma * rng.normal(size=len(inside)))))
         else:
             p = np.where(rng.random(len(inside)) < keep, inside, ~inside) * 0.5 + 0.25
-        return np.column_stack([p, 1 - p])
+        right = np.asarray(asked)[:, 0] > 0.5  # the label, so that the probability is that of the right class
+        return np.where(right[:, None], np.column_stack([1 - p, p]), np.column_stack([p, 1 - p]))
 
     return predict
 
 
-def one_class_right(n: int) -> Records:
-    """Records of which all audited ones are of class 0 by far, so that the loss is the mechanism's output."""
-    rng = np.random.default_rng(0)
-    labels = np.zeros(n, dtype=int)
-    labels[:: n // 8] = 1
-    return Records(ids=range(n), features=rng.normal(size=(n, 3)).astype(np.float32), labels=labels)
+def labelled(n: int) -> Records:
+    """Records that carry their label as their first feature, so that the loss is the mechanism's output."""
+    labels = np.arange(n) % 2
+    noise = np.random.default_rng(0).normal(size=(n, 2))
+    return Records(ids=range(n), features=np.column_stack([labels, noise]).astype(np.float32), labels=labels)
 
 
 def loss_of(result: AuditResult) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +117,7 @@ KNOWN = [({}, 0.0), ({"delta": 1e-5, "mechanism": "gaussian"}, 1.0)]
 
 def _known(section, sigma, runs: int, allowed: int) -> None:
     truth = 2.0 if not sigma else epsilon_of_gdp(1.0, delta=1e-5).value
-    data = one_class_right(200)
+    data = labelled(200)
     found = []
     for seed in range(runs):
         target = {"params": {"epsilon": 2.0, "sigma": sigma}}

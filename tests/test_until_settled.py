@@ -143,9 +143,7 @@ def test_what_cannot_be_settled_is_refused_before_training(records, quick):
     def refused(match, **more):
         sections = quick | {"references": {"until": "settled"}, "policy": {"max_auc": 0.9}} | more
         with pytest.raises(SettingsError, match=match):
-            locard.audit(
-                records(80), DecisionTreeClassifier(), models=sections.pop("models", 64), attacks=["loss"], **sections
-            )
+            locard.audit(records(80), DecisionTreeClassifier(), **({"models": 64, "attacks": ["loss"]} | sections))
 
     refused("policy: a limit that can be settled is needed", policy={})
     refused(r"policy\.max_exposed: limits on TPR and AUC", policy={"max_exposed": 3, "max_auc": 0.9})

@@ -29,6 +29,7 @@ from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
+from locard.observed import observed
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
@@ -43,7 +44,6 @@ from locard.train.asked import Run
 from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
-from locard.train.store import StoreReader
 from locard.trained_elsewhere import checkpoints_given, coins_elsewhere, one_of
 from locard.until_settled import until_settled
 
@@ -62,7 +62,7 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
                 case = replace(_case(finished, tested, _networks(finished, folder, jobs)), sequential=looks)
-                result = assess(_observed(finished, folder, jobs), case, local.map, watch.progress)
+                result = assess(observed(finished, folder, jobs), case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -91,7 +91,7 @@ def _trained(
             return set(train_missing(work, list(some), folder, backend, watch, grouping, stop_after=rest))
 
         return until_settled(
-            prepared, jobs, train=train, observe=lambda case, some: _observed(case, folder, some), watch=watch
+            prepared, jobs, train=train, observe=lambda case, some: observed(case, folder, some), watch=watch
         )
     left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
     if not left:
@@ -99,19 +99,6 @@ def _trained(
     part, models = only_finished(prepared, [job.model for job in jobs if job.key not in left])
     watch.warn(part.caveats[-1])
     return part, [jobs[m] for m in models], None
-
-
-def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
-    records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
-    keys = [job.key for job in jobs]
-    said = Observations(StoreReader(folder.store, keys, "logits"), records.y[split.audited], probability_floor=floor)
-    population = None
-    if len(split.population):
-        reader = StoreReader(folder.store, keys, "population")
-        population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
-        if len(prepared.asked) > len(split.population):
-            population = population.select(np.searchsorted(prepared.asked, split.population))
-    return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
 
 
 def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:

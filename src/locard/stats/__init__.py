@@ -5,6 +5,7 @@
 - ``rates``: TPR at a small FPR: conformal threshold, one target's exact interval, what can be resolved
 - ``intervals``: exact intervals of counts, t over pairs, one target's AUC
 - ``contrasts``, ``verdicts``, ``power``: per-record tests, grades, and what a design can name
+- ``needs``: how many pairs a wanted width or a limit needs, from a pilot
 - ``groups``, ``compare``, ``policy``: per group, attack against attack, pass or fail
 - ``epsilon``, ``one_run``, ``many_runs``: lower bounds on epsilon from one training run and from independent ones
 - ``sequential``: what may be said while pairs still arrive and one looks after each
@@ -57,6 +58,7 @@ from locard.stats.many_runs import (
     gdp_over_thresholds,
 )
 from locard.stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm, holm_rejections
+from locard.stats.needs import Need, Prospect, looks_to_settle, pairs_for_width, prospect
 from locard.stats.one_run import (
     epsilon_from_guesses,
     epsilon_of_gdp,
@@ -80,7 +82,7 @@ from locard.stats.policy import (
     paid_confidence,
     pairs_to_settle,
 )
-from locard.stats.power import audited_for, nameable_rate, smallest_nameable
+from locard.stats.power import audited_for, nameable_rate, pairs_to_name, smallest_nameable
 from locard.stats.pvalues import p_pchip, p_rank, p_rank_randomised, p_tail, with_tail_model
 from locard.stats.rates import (
     Resolution,
@@ -125,7 +127,9 @@ __all__ = [
     "LimitCheck",
     "LimitOutcome",
     "Measurement",
+    "Need",
     "Outcome",
+    "Prospect",
     "RateCheck",
     "Resolution",
     "Roc",
@@ -188,6 +192,7 @@ __all__ = [
     "log_grid",
     "log_predictive_tail",
     "log_student_tail",
+    "looks_to_settle",
     "max_interval",
     "measure",
     "merged",
@@ -205,9 +210,12 @@ __all__ = [
     "paid_confidence",
     "pair_means",
     "paired_difference",
+    "pairs_for_width",
+    "pairs_to_name",
     "pairs_to_settle",
     "permutation_p",
     "precision",
+    "prospect",
     "query_correlation",
     "ratio_over_pairs",
     "realised_fpr",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -35,6 +36,7 @@ class Sequence:
     high: Float64[np.ndarray, "pairs"]
 
 
+@cache
 def mixture_t_width(pairs: int, *, confidence: float = 0.95) -> float:
     """Half-width of the sequence after ``pairs`` pairs, in standard deviations of the pairs; inf while too few.
 
