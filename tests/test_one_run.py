@@ -179,6 +179,9 @@ def test_what_makes_no_sense_is_refused_before_training(records):
         run(records(100), canaries={"count": 90})
     with pytest.raises(SettingsError, match=r"canaries.count: a number of at least 20"):
         run(records(100), canaries={"count": 3})
+    given = DecisionTreeClassifier().fit(records(100).features, records(100).y), records(100).ids[:50]
+    with pytest.raises(SettingsError, match="released: records as the released model saw them"):
+        run(records(100), canaries={"kind": "mislabelled", "count": 20}, released=given)
     saved = {"member": np.eye(2, 40, dtype=bool) | (np.arange(40) % 2 == 0), "labels": np.arange(40) % 2}
     with pytest.raises(SettingsError, match="one_run: models that this audit trains are needed"):
         audit_saved(**saved, logits=np.zeros((2, 40, 2)), settings={"one_run": {}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.tree import DecisionTreeClassifier
@@ -34,6 +36,8 @@ def test_a_clear_case_is_settled_early_and_says_what_it_saved(tiny, tmp_path):
     assert part.models == 2 * (4 + part.pairs) == r.summary.target.models
     assert part.saved == 60 - part.models > 0
     assert len(list((tmp_path / "run/observations").glob("*.safetensors"))) == part.models
+    counted = json.loads((tmp_path / "run/run.json").read_text())["models"]
+    assert counted == {"total": part.models, "reused": 0, "trained": part.models}
     assert r.summary.target.targets == 2 * part.pairs
     page, terminal = report_html(r), " ".join(summary_text(r).split())
     for words in (*part.assumes, f"{part.models} models instead of 60"):

@@ -84,11 +84,16 @@ def _trained(
     grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
     if prepared.settings.references.until == "settled":
-        clock, start = seconds, time.monotonic()
+        clock, start, trained = seconds, time.monotonic(), 0
 
         def train(some: Sequence[Job]) -> set[str]:
+            nonlocal trained
             rest = None if clock is None else max(0.0, clock - (time.monotonic() - start))
-            return set(train_missing(work, list(some), folder, backend, watch, grouping, stop_after=rest))
+            left = set(train_missing(work, list(some), folder, backend, watch, grouping, stop_after=rest))
+            trained += folder.timings["models"]["trained"]
+            reused = len(some) - len(left) - trained
+            folder.timings["models"] = {"total": len(some), "reused": reused, "trained": trained}
+            return left
 
         return until_settled(
             prepared, jobs, train=train, observe=lambda case, some: observed(case, folder, some), watch=watch

@@ -207,6 +207,11 @@ def prepare_records(
             pair = (released[0], mask)
         with problems.gather():
             released[0].check(records)
+    if released is not None and settings.canaries is not None and settings.canaries.plants:
+        problems.add(
+            f"released: records as the released model saw them are needed, found canaries.kind = "
+            f"{settings.canaries.kind!r}, which replaces some. Leave [released] or [canaries] out."
+        )
     if problems.found and designed is not None and built:
         with problems.gather():
             runnable(built, designed.plan, len(designed.split.population))

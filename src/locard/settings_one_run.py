@@ -41,6 +41,11 @@ class CanarySettings(Section):
     count: int = Field(ge=20, description="canaries: audited units, drawn at random from the pool")
     copies: int = Field(2, ge=2, description="times that a canary of kind 'duplicated' is in a training set")
 
+    @property
+    def plants(self) -> bool:
+        """Whether records are replaced by others."""
+        return self.kind not in ("natural", "duplicated")
+
 
 def usual_attacks(tree: Any) -> Any:
     """Settings of one model alone that name no attack get those that need no references.

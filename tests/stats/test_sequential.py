@@ -75,7 +75,7 @@ def test_missing_and_impossible_values_are_refused():
 def test_capital_is_one_on_average_whatever_came_before(limit):
     """Every path of 7 values that are 0 or 1 with mean at the limit: the mean capital is exactly 1 (Ville's condition).
 
-    Planted bug: stakes that look at the present value as well make it 1.2 and more.
+    Planted bug: stakes that look at the present value as well make it 1.5 to 3.
     """
     for side in (0, 1):
         total = 0.0

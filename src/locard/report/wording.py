@@ -182,6 +182,11 @@ def design_sentence(result: Result) -> str:
 def interval_sentence(result: Result) -> str:
     """What the intervals mean and what they rest on."""
     t = result.target
+    if t.models == 1:
+        return (
+            f"Every interval here is of this one model, attacked on these {thousands(result.data.n)} records. It says "
+            f"nothing of another run of the same training."
+        )
     if result.sequential is not None:
         return (
             f"Every interval of an AUC or a TPR is the end of a sequence over {thousands(t.pairs)} pairs of targets, "
