@@ -288,7 +288,8 @@ def test_the_table_of_attacks_is_that_of_the_program(page: str) -> None:
 def test_settings_of_attacks_are_documented_with_their_defaults() -> None:
     text = _guide("attacks")
     for attack in ATTACKS:
-        known = {k: p.default for k, p in inspect.signature(_made_by(attack)).parameters.items()}
+        given = {k: p.default for k, p in inspect.signature(_made_by(attack)).parameters.items()}
+        known = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
         paragraph = text[text.index(f"**{attack}**") :]
         following = [paragraph.index(f"**{a}**") for a in ATTACKS if a != attack and f"**{a}**" in paragraph]
         own = paragraph[: min(following, default=len(paragraph))]

@@ -72,9 +72,10 @@ ALLOWED: dict[str, set[str]] = {
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "observed": EVERYONE | {"train", "run", "observe", "assess", "prepare"},
-    "pilot": EVERYONE | {"plan", "run", "assess", "prepare", "observed"},
+    "pilot": EVERYONE | {"plan", "run", "assess", "prepare", "observed", "elsewhere"},
     "until_settled": EVERYONE | {"plan", "run", "train", "assess", "prepare"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
+    "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "prepare_attack": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "prepare", "trained_elsewhere"},
@@ -97,6 +98,7 @@ ALLOWED: dict[str, set[str]] = {
         "attacks",
         "assess",
         "prepare",
+        "elsewhere",
         "stopped",
         "trained_elsewhere",
         "defences",

@@ -23,4 +23,11 @@ def observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
         population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
         if len(prepared.asked) > len(split.population):
             population = population.select(np.searchsorted(prepared.asked, split.population))
-    return Audited(records.select(split.audited), prepared.plan, said, population, prepared.seed)
+    return Audited(
+        records.select(split.audited),
+        prepared.plan,
+        said,
+        population,
+        prepared.seed,
+        population_features=records.features[split.population],
+    )

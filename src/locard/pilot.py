@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from locard.assess.looks_at_pairs import Looked, named
+from locard.elsewhere import nothing_elsewhere
 from locard.errors import SettingsError
 from locard.observed import observed
 from locard.plan.plan import Role
@@ -90,7 +91,7 @@ def from_pilot(prepared: Prepared, pairs: int, watch: Watch) -> Values:
         )
     both: list[Role] = ["both" for _ in plan.role]
     plain = replace(prepared, plan=replace(plan, role=tuple(both)), screening=None)
-    part = part_of(plain, list(range(2 * pairs)))
+    part = part_of(replace(plain, chosen=nothing_elsewhere(plain.chosen)), list(range(2 * pairs)))
     with tempfile.TemporaryDirectory(prefix="locard-") as made, RunFolder(Path(made) / "pilot") as folder:
         work, jobs = part.work(folder.store, folder.weights)
         train_all(work, jobs, folder, part.settings.compute, watch, what="models of the pilot")

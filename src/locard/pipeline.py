@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
+from locard.elsewhere import nothing_elsewhere, with_elsewhere
 from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
@@ -45,7 +45,7 @@ from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
 from locard.trained_elsewhere import checkpoints_given, coins_elsewhere, one_of
-from locard.until_settled import until_settled
+from locard.until_settled import Batches, until_settled
 
 
 def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path, watch: Watch) -> AuditResult:
@@ -53,16 +53,18 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     seconds = Stages()
     with local_workers(settings, imports=[parts.__name__]) as local:
         with seconds("preparing"):
-            prepared = prepared_by()
+            prepared, others = with_elsewhere(prepared_by())
         with RunFolder(out) as folder:
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
-                finished, jobs, looks = _trained(prepared, folder, local, watch)
+                elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+                finished, jobs, looks = _trained(prepared, folder, local, watch, elsewhere)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
                 case = replace(_case(finished, tested, _networks(finished, folder, jobs)), sequential=looks)
-                result = assess(observed(finished, folder, jobs), case, local.map, watch.progress)
+                said = replace(observed(finished, folder, jobs), elsewhere=elsewhere)
+                result = assess(said, case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -73,7 +75,7 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
 
 
 def _trained(
-    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch
+    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch, elsewhere: Mapping[str, Audited]
 ) -> tuple[Prepared, list[Job], Sequential | None]:
     """Train what is missing; the case and its jobs, or what was finished of them when the time was over.
 
@@ -83,27 +85,34 @@ def _trained(
     work, jobs = prepared.work(folder.store, folder.weights)
     grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
-    if prepared.settings.references.until == "settled":
-        clock, start, trained = seconds, time.monotonic(), 0
 
-        def train(some: Sequence[Job]) -> set[str]:
-            nonlocal trained
-            rest = None if clock is None else max(0.0, clock - (time.monotonic() - start))
-            left = set(train_missing(work, list(some), folder, backend, watch, grouping, stop_after=rest))
-            trained += folder.timings["models"]["trained"]
-            reused = len(some) - len(left) - trained
-            folder.timings["models"] = {"total": len(some), "reused": reused, "trained": trained}
-            return left
+    def train(some: list[Job], rest: float | None) -> set[str]:
+        return set(train_missing(work, some, folder, backend, watch, grouping, stop_after=rest))
+
+    if prepared.settings.references.until == "settled":
+
+        def observe(case: Prepared, some: list[Job]) -> Audited:
+            return replace(observed(case, folder, some), elsewhere=elsewhere)
 
         return until_settled(
-            prepared, jobs, train=train, observe=lambda case, some: observed(case, folder, some), watch=watch
+            prepared, jobs, train=Batches(train, folder.timings, seconds), observe=observe, watch=watch
         )
-    left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
+    left = train(jobs, seconds)
     if not left:
         return prepared, jobs, None
     part, models = only_finished(prepared, [job.model for job in jobs if job.key not in left])
     watch.warn(part.caveats[-1])
     return part, [jobs[m] for m in models], None
+
+
+def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch) -> Audited:
+    """Models of another data set, in a run folder of their own."""
+    with RunFolder(out) as folder:
+        tree = prepared.settings.model_dump(mode="json", exclude_none=True)
+        folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
+        finished, jobs, _ = _trained(prepared, folder, local, watch, {})
+        folder.end()
+        return observed(finished, folder, jobs)
 
 
 def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
@@ -324,7 +333,7 @@ def audit_saved(
     assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
     observations = Observations(ArrayReader(array), records.y, probability_floor=floor)
-    chosen = runnable(built, plan, 0)
+    chosen = nothing_elsewhere(runnable(built, plan, 0))
     seed = Seed(chosen_settings.seed)
 
     nothing = np.zeros(0, dtype=np.int64)

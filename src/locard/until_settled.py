@@ -7,8 +7,10 @@ left out, so that the result does not depend on the number of workers.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +22,39 @@ from locard.run.training import Watch
 from locard.stats import Outcome
 from locard.train.jobs import Job
 
-Train = Callable[[Sequence[Job]], set[str]]  # trains what is missing of these; keys that the time did not allow
+
+@dataclass(eq=False)
+class Batches:
+    """Trains what is missing of more and more jobs, within one time for all of them.
+
+    Args:
+        train: trains what is missing of some jobs within so many seconds, and gives back the keys that are still
+            missing.
+        timings: of the run, in which each training says how many models it trained: afterwards, all of them.
+        seconds: for everything; None: as long as it takes.
+    """
+
+    train: Callable[[list[Job], float | None], set[str]]
+    timings: dict[str, Any]
+    seconds: float | None
+    trained: int = 0
+    start: float = field(default_factory=time.monotonic)
+
+    def __call__(self, jobs: list[Job]) -> set[str]:
+        """Keys of the jobs that the time did not allow."""
+        rest = None if self.seconds is None else max(0.0, self.seconds - (time.monotonic() - self.start))
+        left = self.train(jobs, rest)
+        self.trained += self.timings["models"]["trained"]
+        reused = len(jobs) - len(left) - self.trained
+        self.timings["models"] = {"total": len(jobs), "reused": reused, "trained": self.trained}
+        return left
 
 
 def until_settled(
     prepared: Prepared,
     jobs: list[Job],
     *,
-    train: Train,
+    train: Callable[[list[Job]], set[str]],
     observe: Callable[[Prepared, list[Job]], Audited],
     watch: Watch,
 ) -> tuple[Prepared, list[Job], Sequential]:
@@ -36,7 +63,7 @@ def until_settled(
     Args:
         prepared: the case with all models that there may be.
         jobs: their jobs, in the order of the plan.
-        train: trains what is missing of some jobs.
+        train: trains what is missing of some jobs, and gives back the keys that the time did not allow.
         observe: what the models of a part of the case said.
         watch: who hears of it.
 

@@ -53,7 +53,10 @@ class World:
         observations = Observations(ArrayReader(self.population_logits), self.population_y)
         pool = ReferencePool(observations, np.zeros((models, count), dtype=bool))
         return Population(
-            self.population_y, Target(observations, 0), References(pool, np.arange(models)).without([0, 1])
+            self.population_y,
+            Target(observations, 0),
+            References(pool, np.arange(models)).without([0, 1]),
+            np.zeros((count, *self.records.features.shape[1:])),
         )
 
     def score(self, attack: Any, access: Access = Access.LOGITS) -> np.ndarray:

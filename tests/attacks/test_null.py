@@ -48,6 +48,8 @@ def block_aucs(scores, truth, auc) -> list[float]:
 
 def standard_errors_from_half(aucs: list[float]) -> float:
     assert len(aucs) >= 200
+    if np.ptp(aucs) == 0:  # every record scores the same: nothing was learnt, and nothing is said
+        return 0.0 if aucs[0] == 0.5 else np.inf
     return float((np.mean(aucs) - 0.5) / (np.std(aucs, ddof=1) / np.sqrt(len(aucs))))
 
 

@@ -133,7 +133,8 @@ def assess_released(
             continue
         target = Target(observations, 0, access=audited.access)
         rng = audited.seed.child("released", repr(attack)).generator()
-        scores[label] = attack.score(target, audited.records, references, population=population, rng=rng)
+        learnt_from = references if attack.needs.elsewhere is None else audited.elsewhere_for(attack)
+        scores[label] = attack.score(target, audited.records, learnt_from, population=population, rng=rng)
         shared = audited.plan.design != "out_only"
         parts.append(_attack(label, scores[label], inside, audited.records, settings, shared_pool=shared))
     correct = observations.logits(0)[:, 0].argmax(axis=-1) == audited.records.y
@@ -159,7 +160,9 @@ def _population(answers: Answers, audited: Audited) -> Population | None:
     answered = Observations(ArrayReader(answers.population[None]), seen_by_references.y, probability_floor=floor)
     nobody = np.zeros((seen_by_references.models, len(answers.unseen)), dtype=bool)
     references = References(ReferencePool(seen_by_references, nobody), audited.plan.references)
-    return Population(seen_by_references.y, Target(answered, 0), references)
+    features = audited.population_features
+    features = None if features is None else features[answers.unseen]
+    return Population(seen_by_references.y, Target(answered, 0), references, features)
 
 
 def _attack(

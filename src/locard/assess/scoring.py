@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,8 @@ class Audited:
     """What scoring reads: the audited records, the plan, and what its models said.
 
     ``population`` holds what the same models said about records that are in none of them. ``learners`` are the
-    models that serve as references, where they are fewer than the plan allows.
+    models that serve as references, where they are fewer than the plan allows. ``elsewhere`` are models of other data
+    sets, by name, for attacks that learn there.
     """
 
     records: Records
@@ -36,6 +37,8 @@ class Audited:
     seed: Seed
     access: Access = Access.LOGITS
     learners: np.ndarray | None = None
+    population_features: np.ndarray | None = None
+    elsewhere: Mapping[str, Audited] = field(default_factory=dict)
     _views: dict[int, References] = field(default_factory=dict, init=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -93,13 +96,22 @@ class Audited:
             self._views[target] = view
         return self._views[target]
 
+    def references_for(self, attack: Attack, target: int) -> References:
+        """What this attack learns from: the references of ``target``, or models of the data set that it names."""
+        return self.references(target) if attack.needs.elsewhere is None else self.elsewhere_for(attack)
+
+    def elsewhere_for(self, attack: Attack) -> References:
+        """Models of the data set that this attack names."""
+        other = self.elsewhere[str(attack.needs.elsewhere)]
+        return References(other.pool, other.plan.targets)
+
     def population_for(self, target: int) -> Population | None:
         """What non-members look like to this target and its references."""
         pool = self.population_pool
         if pool is None or self.population is None:
             return None
         view = References(pool, self._learners).without(self.plan.left_out(target))
-        return Population(self.population.y, Target(self.population, target), view)
+        return Population(self.population.y, Target(self.population, target), view, self.population_features)
 
     @cached_property
     def fewest(self) -> tuple[int, int]:
@@ -132,7 +144,8 @@ def score_targets(
         rng = audited.seed.child("attack", repr(attack), int(t)).generator()
         target = Target(audited.observations, int(t), access=audited.access)
         population = audited.population_for(int(t)) if attack.needs.population else None
-        out[row] = attack.score(target, audited.records, audited.references(int(t)), population=population, rng=rng)
+        references = audited.references_for(attack, int(t))
+        out[row] = attack.score(target, audited.records, references, population=population, rng=rng)
     return out
 
 

@@ -28,6 +28,13 @@ ATTACKS: dict[str, str] = {
     "sablayrolles": "calibrated:sablayrolles",
     "instance_vector": "instance_vector:InstanceVector",
     "gmia": "gmia:GMIA",
+    "shadow": "shadow:Shadow",
+    "ml_leaks_1": "ml_leaks_1:MLLeaks1",
+    "ml_leaks_2": "ml_leaks_2:MLLeaks2",
+    "ml_leaks_3": "ml_leaks_3:MLLeaks3",
+    "quantile": "quantile:QuantileRegression",
+    "truex": "truex:Truex",
+    "ensemble": "ensemble:Ensemble",
 }
 # attacks that make claims about single records and score nothing: they need the references themselves, to train on
 CLAIMING: dict[str, str] = {"gmia_indirect": "gmia_indirect:GMIAIndirect"}

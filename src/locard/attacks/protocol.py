@@ -25,6 +25,8 @@ WORDS = {
 class Needs:
     """What an attack asks for before it can run: references holding a record, references not holding it, population.
 
+    ``elsewhere`` names a data set: the references are then models of that set, which know nothing of these records.
+
     >>> Needs(inside=2, outside=2).missing(inside=1, outside=5, population=0)
     'needs 2 reference models trained with each record, found 1'
     """
@@ -32,6 +34,7 @@ class Needs:
     inside: int = 0
     outside: int = 0
     population: int = 0
+    elsewhere: str | None = None
 
     def missing(self, *, inside: int, outside: int, population: int) -> str | None:
         """What is too little, in words; None where the attack can run."""
@@ -49,6 +52,8 @@ class Needs:
         """Which references are learnt from, and whether a population is."""
         sides = {(False, False): "none", (False, True): "OUT", (True, False): "IN", (True, True): "IN and OUT"}
         text = sides[self.inside > 0, self.outside > 0]
+        if self.elsewhere is not None:
+            text = f"of {self.elsewhere}"
         return f"{text}; population" if self.population else text
 
 
@@ -189,13 +194,22 @@ def bound(
         AccessDenied: the target gives less than the attack's ``access``.
         DataError: target, references and records do not belong together.
     """
+    enough_access(attack, target)
+    references = References.empty(len(records)) if references is None else references.labelled(records.y)
+    return target.labelled(records.y), references, population if population is None else population.labelled()
+
+
+def enough_access(attack: Attack, target: Target) -> None:
+    """Refuse a target that gives less than the attack needs.
+
+    Raises:
+        AccessDenied: what is needed, and what it gives.
+    """
     if not target.access.allows(attack.access):
         raise AccessDenied(
             f"{type(attack).__name__} needs {attack.access.words}, but this target gives {target.access.words}. Choose "
             f"an attack for that access, or audit with more."
         )
-    references = References.empty(len(records)) if references is None else references.labelled(records.y)
-    return target.labelled(records.y), references, population if population is None else population.labelled()
 
 
 def _enough(name: str, needs: Needs, records: Records, references: References, population: Population | None) -> None:

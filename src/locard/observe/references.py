@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -173,6 +173,11 @@ class References:
         return iter(range(len(self)))
 
     @property
+    def is_thinned(self) -> bool:
+        """Whether some references may be used for some records only."""
+        return self._thin is not None
+
+    @property
     def models(self) -> Int64[np.ndarray, "chosen"]:
         """The numbers that the references in this view have in the pool (a copy)."""
         return self._models.copy()
@@ -338,19 +343,21 @@ class References:
 class Population:
     """Records that are in no model, seen by target and references: what non-members look like.
 
-    The records of ``target`` and ``references`` here are the population's, and every reference is OUT.
+    The records of ``target`` and ``references`` here are the population's, and every reference is OUT. ``features`` are
+    theirs too, for attacks that learn from them.
     """
 
     y: np.ndarray
     target: Target
     references: References
+    features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def labelled(self) -> Population:
         """This population with the classes of its records, where its outputs were made without them."""
-        return Population(self.y, self.target.labelled(self.y), self.references.labelled(self.y))
+        return replace(self, target=self.target.labelled(self.y), references=self.references.labelled(self.y))
 
 
 def _minus(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:

@@ -20,6 +20,7 @@ import numpy as np
 from locard.types import Access
 
 TINY = 1e-30  # clip of Song and Mittal's logarithms
+LARGEST_ODDS = 50.0  # in nats: what learned attackers are shown ends there
 
 
 @runtime_checkable
@@ -307,4 +308,33 @@ class Posteriors:
     def __call__(self, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
         """``float64[records, queries, classes]``, rows sum to 1."""
         out: np.ndarray = np.ascontiguousarray(_Softmax(logits).p.T).reshape(logits.shape)
+        return out
+
+
+@dataclass(frozen=True)
+class LogOdds:
+    """log p - log(1 - p) of every class, or of the ``top`` most likely ones in falling order (no label is read).
+
+    What a learned attacker is shown: probabilities near 0 and 1, where the difference lies, are spread out. Cut at
+    plus and minus 50.
+
+    >>> LogOdds(top=2)(np.log([[[0.2, 0.7, 0.1]]]), np.array([0])).round(6).tolist()
+    [[[0.847298, -1.386294]]]
+    """
+
+    top: int | None = None
+    access: ClassVar[Access] = Access.PROBABILITIES
+
+    def __call__(self, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """``float64[records, queries, classes]``, or as many as ``top``; fewer classes are filled up with -50."""
+        s = _Softmax(logits)
+        rest = np.log1p(np.negative(s.p, where=s.p < 1, out=np.full_like(s.p, -0.5)))
+        rest[s.top, s.at] = np.log(np.maximum(s.rest, np.exp(-LARGEST_ODDS)))
+        odds = np.clip(s.log_p - rest, -LARGEST_ODDS, LARGEST_ODDS)
+        if self.top is not None:
+            odds = -np.sort(-odds, axis=0)[: self.top]
+            if len(odds) < self.top:
+                short = np.full((self.top - len(odds), odds.shape[1]), -LARGEST_ODDS)
+                odds = np.concatenate([odds, short])
+        out: np.ndarray = np.ascontiguousarray(odds.T).reshape(*logits.shape[:2], -1)
         return out

@@ -57,11 +57,12 @@ def generate(
     if chosen == "noise":
         shaken = flat + noise * (domain.high - domain.low) * rng.normal(size=(count, features))
         category = np.array([levels is not None for levels in domain.levels])
-        return domain.shaped(np.where(category, _uniform(domain, count, rng), shaken))
-    return domain.shaped(_uniform(domain, count, rng))
+        return domain.shaped(np.where(category, uniform(domain, count, rng), shaken))
+    return domain.shaped(uniform(domain, count, rng))
 
 
-def _uniform(domain: Domain, count: int, rng: np.random.Generator) -> np.ndarray:
+def uniform(domain: Domain, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``float64[count, features]``: every number uniform over its range, every category over its levels."""
     out = np.empty((count, len(domain.levels)))
     for j, levels in enumerate(domain.levels):
         if levels is not None:
