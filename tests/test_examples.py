@@ -98,6 +98,13 @@ def test_saved_outputs_give_one_result_from_python_and_from_files(top: Path) -> 
     assert (top / "out/report.html").is_file()
 
 
+def test_an_attacker_makes_shadow_data_three_ways(top: Path) -> None:
+    said = run(["python", "examples/learned/shadow_data.py"], top).splitlines()
+    areas = {line[:24].strip(): float(line.split("AUC ")[1].split()[0]) for line in said}
+    assert len(areas) == 5
+    assert min(areas.values()) > 0.65, "a forest memorises, and every kind of shadow data must find that"
+
+
 def test_the_python_page_runs_and_runs_again(top: Path) -> None:
     first = run(["python", "examples/python_api.py", "out"], top)
     assert "policy: fail" in first

@@ -10,7 +10,7 @@ records leaks so much that it must be named, and the others not at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ LEAK_WORLDS = 3
 NULL_MODELS = 8
 QUIET = 2  # models of the null world that do not leak: the targets there
 LEAK_MODELS = 64
+ELSEWHERE_MODELS = 4  # of another world, where the attack learns that never sees this one
 SHIFT = 1.5  # of every record in the leaking world, in standard deviations of a model's noise
 STRONG = 6.0  # of a tenth of the records in the third world
 FPR = 0.05
@@ -92,6 +93,9 @@ def run_selftest(seed: int = 0, progress: Callable[[str, int, int], None] = lamb
     ]
     leaks = [world(root.child("leak", i), models=LEAK_MODELS, shift=SHIFT, strong=SHIFT) for i in range(LEAK_WORLDS)]
     names = attack_names()
+    elsewhere = world(root.child("elsewhere"), models=ELSEWHERE_MODELS, shift=SHIFT, strong=SHIFT)
+    sources = {str(attack(name).needs.elsewhere): elsewhere for name in names}
+    nulls, leaks = ([replace(w, elsewhere=sources) for w in worlds] for worlds in (nulls, leaks))
     rows = []
     for done, name in enumerate(names):
         progress("self-test", done, len(names))
@@ -137,7 +141,8 @@ def world(
     array = logits[:, :, None, :].astype(np.float32)
     said = Observations(ArrayReader(array[:, :records]), y[:records].astype(np.int64))
     population = Observations(ArrayReader(array[:, records:]), y[records:].astype(np.int64))
-    return Audited(people, plan, said, population, seed)
+    features = np.zeros((POPULATION, 1))
+    return Audited(people, plan, said, population, seed, population_features=features)
 
 
 def selftest_text(outcome: Outcome) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -26,6 +26,8 @@ class Needs:
     """What an attack asks for before it can run: references holding a record, references not holding it, population.
 
     ``elsewhere`` names a data set: the references are then models of that set, which know nothing of these records.
+    ``anywhere``: what references teach is not about single records, so that they may also be models of other records,
+    with answers to those.
 
     >>> Needs(inside=2, outside=2).missing(inside=1, outside=5, population=0)
     'needs 2 reference models trained with each record, found 1'
@@ -35,6 +37,7 @@ class Needs:
     outside: int = 0
     population: int = 0
     elsewhere: str | None = None
+    anywhere: bool = False
 
     def missing(self, *, inside: int, outside: int, population: int) -> str | None:
         """What is too little, in words; None where the attack can run."""
@@ -195,7 +198,10 @@ def bound(
         DataError: target, references and records do not belong together.
     """
     enough_access(attack, target)
-    references = References.empty(len(records)) if references is None else references.labelled(records.y)
+    if references is None:
+        references = References.empty(len(records))
+    elif not _other_records(attack.needs, records, references):
+        references = references.labelled(records.y)
     return target.labelled(records.y), references, population if population is None else population.labelled()
 
 
@@ -212,7 +218,19 @@ def enough_access(attack: Attack, target: Target) -> None:
         )
 
 
+def _other_records(needs: Needs, records: Records, references: References) -> bool:
+    """Whether references were asked about other records than the target, and may have been."""
+    return needs.anywhere and len(references) > 0 and references.records != len(records)
+
+
 def _enough(name: str, needs: Needs, records: Records, references: References, population: Population | None) -> None:
+    if _other_records(needs, records, references):
+        if references.classes != len(records.classes):
+            raise NotEnoughReferences(
+                f"{name} needs references with the classes of the records ({len(records.classes)}), found "
+                f"{references.classes}. Give models of the same classes, or take ml_leaks_2."
+            )
+        needs = replace(needs, inside=0, outside=0)
     for side, wanted in (("inside", needs.inside), ("outside", needs.outside)):
         if not wanted:
             continue

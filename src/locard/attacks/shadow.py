@@ -27,6 +27,9 @@ class Shadow:
     classes can be pooled. A class with fewer than 12 members or non-members in a shadow takes the shadow's attack
     model for all classes.
 
+    In Python, references may also be models of other records of the same classes (``locard.attacks.shadow_data`` makes
+    such records), with their answers to those.
+
     Args:
         classifier: ``"network"`` (one hidden layer), or the import path of a scikit-learn classifier.
         hidden: ReLU units of the network.
@@ -50,7 +53,7 @@ class Shadow:
     access: ClassVar[Access] = Access.PROBABILITIES
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 2.5
-    needs: ClassVar[Needs] = Needs(inside=1, outside=1)
+    needs: ClassVar[Needs] = Needs(inside=1, outside=1, anywhere=True)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -53,7 +53,7 @@ class Truex:
 
     access: ClassVar[Access] = Access.PROBABILITIES
     variance_factor: ClassVar[float] = 2.5
-    needs: ClassVar[Needs] = Needs(inside=1, outside=1)
+    needs: ClassVar[Needs] = Needs(inside=1, outside=1, anywhere=True)
 
     def __post_init__(self) -> None:
         check_fields(self)

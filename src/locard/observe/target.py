@@ -61,17 +61,20 @@ class Target:
         probability_floor: float = DEFAULT_FLOOR,
         access: Access = Access.LOGITS,
         budget: int | None = None,
+        predict: Predict | None = None,
     ) -> Target:
         """A target from saved outputs ``float[records, queries, classes]`` or ``float[records, classes]``.
 
-        ``labels`` (class index a record) may be left out when an attack's ``records`` bring them.
+        ``labels`` (class index a record) may be left out when an attack's ``records`` bring them. ``predict`` (features
+        to class probabilities) is the live model, for attacks that choose their own queries.
 
         Raises:
             DataError: outputs or labels that cannot be used (see ``as_logits``).
         """
         array = as_logits(logits, probabilities, models=False)
         floor = probability_floor if probabilities is not None else None
-        return cls(Observations(ArrayReader(array), labels, probability_floor=floor), access=access, budget=budget)
+        said = Observations(ArrayReader(array), labels, probability_floor=floor)
+        return cls(said, access=access, budget=budget, predict=predict)
 
     @property
     def queries(self) -> int:
