@@ -159,6 +159,16 @@ def test_every_settings_file_is_valid(path: Path) -> None:
     )
 
 
+def test_one_training_run_refutes_the_claimed_epsilon(top: Path) -> None:
+    said = run(["locard", "audit", "examples/one-run.toml", "--out", "runs/one-run", *ALONE], top)
+    result = AuditResult.load(top / "runs/one-run").summary
+    assert result.one_run is not None
+    assert result.canaries is not None
+    assert (result.one_run.coins, result.canaries.count, result.target.models) == (400, 400, 1)
+    assert result.one_run.refuted, "a forest has trees that hold a mislabelled record to themselves"
+    assert "The claimed epsilon 1 is refuted" in " ".join(said.split())
+
+
 @pytest.mark.network
 def test_adult_is_fetched_and_can_resolve_what_its_policy_asks() -> None:
     from locard.errors import RemoteUnavailable

@@ -29,6 +29,7 @@ EVERYONE = {
     "settings_text",
     "settings_places",
     "settings_screen",
+    "settings_one_run",
     "settings_section",
     "settings_attacked",
     "settings_rank",
@@ -47,12 +48,13 @@ ALLOWED: dict[str, set[str]] = {
     "settings_text": {"errors"},
     "settings_places": set(),
     "settings_screen": set(),
+    "settings_one_run": {"settings_section"},
     "settings_section": {"settings_messages"},
     "settings_attacked": {"settings_section"},
     "settings_rank": {"settings_section"},
     "settings": {
         *("check", "errors", "settings_attacked", "settings_messages", "settings_places", "settings_rank"),
-        *("settings_screen", "settings_section", "settings_text"),
+        *("settings_one_run", "settings_screen", "settings_section", "settings_text"),
     },
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
@@ -71,11 +73,15 @@ ALLOWED: dict[str, set[str]] = {
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
+    "observed": EVERYONE | {"train", "run", "observe", "assess", "prepare"},
+    "pilot": EVERYONE | {"plan", "run", "assess", "prepare", "observed", "elsewhere"},
+    "until_settled": EVERYONE | {"plan", "run", "train", "assess", "prepare"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
     "rank_result": {"result"},
-    "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
+    "prepare_attack": EVERYONE
+    | {"data", "plan", "train", "observe", "attacks", "assess", "prepare", "trained_elsewhere"},
     "attack_report": EVERYONE
     | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
     "outsider": EVERYONE
@@ -84,6 +90,8 @@ ALLOWED: dict[str, set[str]] = {
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE
     | {
+        "until_settled",
+        "observed",
         "data",
         "plan",
         "train",
@@ -107,6 +115,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE
     | {
+        "pilot",
         "pipeline",
         "outsider",
         "ranking",

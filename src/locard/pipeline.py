@@ -16,6 +16,7 @@ from locard.assess import parts
 from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
 from locard.assess.indirect import Networks
+from locard.assess.looks_at_pairs import Sequential
 from locard.assess.parts import Case, in_threads
 from locard.assess.released import Answers, ask
 from locard.assess.saved_outputs import mask_of_target, of_shape, saved_records
@@ -29,6 +30,7 @@ from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
+from locard.observed import observed
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
@@ -43,8 +45,8 @@ from locard.train.asked import Run
 from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
-from locard.train.store import StoreReader
-from locard.trained_elsewhere import checkpoints_given, one_of
+from locard.trained_elsewhere import checkpoints_given, coins_elsewhere, one_of
+from locard.until_settled import Batches, until_settled
 
 
 def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path, watch: Watch) -> AuditResult:
@@ -57,13 +59,13 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
-                finished, jobs = _trained(prepared, folder, local, watch)
                 elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+                finished, jobs, looks = _trained(prepared, folder, local, watch, elsewhere)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = _case(finished, tested, _networks(finished, folder, jobs))
-                observed = replace(_observed(finished, folder, jobs), elsewhere=elsewhere)
-                result = assess(observed, case, local.map, watch.progress)
+                case = replace(_case(finished, tested, _networks(finished, folder, jobs)), sequential=looks)
+                said = replace(observed(finished, folder, jobs), elsewhere=elsewhere)
+                result = assess(said, case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -73,18 +75,35 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     return result
 
 
-def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
-    """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
+def _trained(
+    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch, elsewhere: Mapping[str, Audited]
+) -> tuple[Prepared, list[Job], Sequential | None]:
+    """Train what is missing; the case and its jobs, or what was finished of them when the time was over.
+
+    Where pairs come until the policy is settled: what it took, and what was seen.
+    """
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
     grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
-    left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
+
+    def train(some: list[Job], rest: float | None) -> set[str]:
+        return set(train_missing(work, some, folder, backend, watch, grouping, stop_after=rest))
+
+    if prepared.settings.references.until == "settled":
+
+        def observe(case: Prepared, some: list[Job]) -> Audited:
+            return replace(observed(case, folder, some), elsewhere=elsewhere)
+
+        return until_settled(
+            prepared, jobs, train=Batches(train, folder.timings, seconds), observe=observe, watch=watch
+        )
+    left = train(jobs, seconds)
     if not left:
-        return prepared, jobs
+        return prepared, jobs, None
     part, models = only_finished(prepared, [job.model for job in jobs if job.key not in left])
     watch.warn(part.caveats[-1])
-    return part, [jobs[m] for m in models]
+    return part, [jobs[m] for m in models], None
 
 
 def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch) -> Audited:
@@ -92,29 +111,9 @@ def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch)
     with RunFolder(out) as folder:
         tree = prepared.settings.model_dump(mode="json", exclude_none=True)
         folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
-        finished, jobs = _trained(prepared, folder, local, watch)
+        finished, jobs, _ = _trained(prepared, folder, local, watch, {})
         folder.end()
-        return _observed(finished, folder, jobs)
-
-
-def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job]) -> Audited:
-    records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
-    keys = [job.key for job in jobs]
-    said = Observations(StoreReader(folder.store, keys, "logits"), records.y[split.audited], probability_floor=floor)
-    population = None
-    if len(split.population):
-        reader = StoreReader(folder.store, keys, "population")
-        population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
-        if len(prepared.asked) > len(split.population):
-            population = population.select(np.searchsorted(prepared.asked, split.population))
-    return Audited(
-        records.select(split.audited),
-        prepared.plan,
-        said,
-        population,
-        prepared.seed,
-        population_features=records.features[split.population],
-    )
+        return observed(finished, folder, jobs)
 
 
 def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
@@ -172,6 +171,7 @@ def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) 
         everyone=prepared.records,
         indirect=prepared.indirect,
         networks=networks,
+        planted=prepared.planted,
     )
 
 
@@ -183,10 +183,10 @@ def trained_case(
     Returns:
         The case, or what was finished of it when the time was over; what its models said; what is asked.
     """
-    finished, jobs = _trained(prepared, folder, local, watch)
-    finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
     elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
-    said = replace(_observed(finished, folder, jobs), elsewhere=elsewhere)
+    finished, jobs, _ = _trained(prepared, folder, local, watch, elsewhere)
+    finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
+    said = replace(observed(finished, folder, jobs), elsewhere=elsewhere)
     return finished, said, _case(finished, None, None)
 
 
@@ -348,6 +348,8 @@ def saved_case(
     with problems.gather():
         tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
         chosen_settings = make_settings(tree, problems)
+        for wrong in coins_elsewhere(chosen_settings, "saved outputs"):
+            problems.add(wrong)
         built = build_attacks(list(chosen_settings.attack))
     said: np.ndarray | None = None
     if target is not None:

@@ -105,6 +105,11 @@ def prepare_ranking(settings: Settings, base: Path, problems: Problems | None = 
         SettingsError: everything that is wrong with settings or data.
         NotEnoughReferences: the declared headline cannot run on this plan.
     """
+    if settings.references.until == "settled":
+        raise SettingsError(
+            "references.until: all pairs are needed for a ranking, found 'settled', which stops where the policy is "
+            "settled and would favour the attack that settled it. Leave it out."
+        )
     plain = settings.model_copy(update={"released": None, "rank": settings.rank or RankSettings()})
     if "attack" in settings.model_fields_set:
         return _scoring(prepare(plain, base, problems))

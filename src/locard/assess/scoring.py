@@ -49,7 +49,12 @@ class Audited:
     @cached_property
     def pool(self) -> ReferencePool:
         """All models with their mask."""
-        return ReferencePool(self.observations, self.plan.member)
+        return ReferencePool(self.observations, self.plan.member, summed=self._summed)
+
+    @property
+    def _summed(self) -> np.ndarray | None:
+        """The references, where no target ever is one: their sums must not depend on how many targets there are."""
+        return None if "both" in self.plan.role else self.plan.references
 
     @property
     def _learners(self) -> np.ndarray:
@@ -61,7 +66,7 @@ class Audited:
         if self.population is None or self.population.records == 0:
             return None
         nobody = np.zeros((self.population.models, self.population.records), dtype=bool)
-        return ReferencePool(self.population, nobody)
+        return ReferencePool(self.population, nobody, summed=self._summed)
 
     @cached_property
     def member(self) -> Bool[np.ndarray, "targets records"]:

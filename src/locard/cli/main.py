@@ -97,13 +97,25 @@ def demo(
 
 
 @app.command(short_help="What an audit will cost and can resolve.")
-def plan(config: Config, sets: Set = None, as_json: Json = False) -> None:
-    """Say what an audit will cost and can resolve, from two timed fits, before anything is spent."""
+def plan(
+    config: Config,
+    sets: Set = None,
+    pilot: Annotated[int | None, typer.Option("--pilot", help="train so many pairs, and forecast from them")] = None,
+    run: Annotated[Path | None, typer.Option("--from", help="forecast from this finished run folder")] = None,
+    width: Annotated[float | None, typer.Option("--width", help="half-width that intervals are to have")] = None,
+    names: Annotated[int | None, typer.Option("--names", help="how many records are to be named")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an audit will cost and can resolve, from two timed fits; and what it will show, from a pilot."""
     from locard.budget.cost import cost_text
     from locard.cli import audits
+    from locard.pilot import forecast_text
 
-    cost = audits.predict(config, sets or [])
-    typer.echo(json.dumps(cost.to_json(), indent=1) if as_json else cost_text(cost), nl=as_json)
+    cost, made = audits.predict(config, sets or [], audits.Asked(pilot, run, width, names))
+    if as_json:
+        typer.echo(json.dumps(cost.to_json() | ({"forecast": made.to_json()} if made else {}), indent=1))
+    else:
+        typer.echo(cost_text(cost) + (forecast_text(made) if made else ""), nl=False)
 
 
 @app.command(short_help="Say which records are worth attacking.")
