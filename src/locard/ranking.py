@@ -22,6 +22,7 @@ from locard.attacks import ATTACKS, attack
 from locard.check import Problems
 from locard.data.records import Records
 from locard.elsewhere import nothing_elsewhere, with_elsewhere
+from locard.errors import SettingsError
 from locard.files import make_folder, remove, write_file
 from locard.pipeline import saved_case, trained_case
 from locard.plan.plan import Plan
