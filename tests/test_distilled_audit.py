@@ -130,3 +130,14 @@ def test_the_plan_says_what_students_cost(distilled, cli):
     assert "Students   24 of 20 records in all, distilled in about" in out
     code, out, _ = cli("plan", distilled(attack=[{"name": "lira"}]))
     assert "Students" not in out
+
+
+def test_pairs_that_come_until_the_policy_is_settled_are_distilled_as_they_come(distilled, tmp_path):
+    """Every look scores the attacks that read students, so those of its models are made before it."""
+    config = distilled(
+        references={"models": 34, "until": "settled", "burn_in": 8},
+        attack=[{"name": "lira"}, {"name": "attack_d"}],
+        policy={"max_auc": 0.95},
+    )
+    result = run(config, tmp_path / "run")
+    assert [a.label for a in result.summary.attacks] == ["lira", "attack_d"]

@@ -90,6 +90,21 @@ def test_a_released_model_is_audited_with_references_like_it(top: Path) -> None:
     assert (auc.low or 0.0) > 0.6, "the model memorises, and the attack must find that"
 
 
+def test_attacks_are_ranked_and_a_second_time_nothing_is_trained(top: Path) -> None:
+    """With a few attacks: all of them are run on smaller data elsewhere (test_ranking.py)."""
+    command = ["locard", "rank", "examples/rank.toml", *ALONE, "--set", 'attack=["lira", "rmia", "loss", "gap"]']
+    said = run(command, top)
+    assert "Ranking: digits, forest" in said
+    assert said.splitlines()[-1] == "Report: locard-rank/rank.html"
+    tree = json.loads((top / "locard-rank/rank.json").read_text())
+    (study,) = tree["studies"]
+    assert study["headline"] == "lira"
+    assert {"rmia", "gap"} <= {row["label"] for row in study["rows"]}
+    assert study["rows"][-1]["tpr"][0]["estimate"]["value"] < study["rows"][0]["tpr"][0]["estimate"]["value"]
+    run([*command, "--markdown", "--set", 'attack=["loss"]'], top)
+    assert json.loads((top / "locard-rank/run.json").read_text())["models"]["trained"] == 0
+
+
 def test_saved_outputs_give_one_result_from_python_and_from_files(top: Path) -> None:
     said = run(["python", "examples/saved_outputs.py", "out"], top)
     assert "60 of 60 names are right" in said
@@ -139,9 +154,19 @@ def test_every_settings_file_is_valid(path: Path) -> None:
     check_design(settings)
     assert len(build_attacks(list(settings.attack))) == len(settings.attack)
     recipe_of(settings.target, path.parent)
-    assert re.search(rf"locard (audit|attack) examples/{path.relative_to(EXAMPLES)}", path.read_text()), (
+    assert re.search(rf"locard (audit|attack|rank) examples/{path.relative_to(EXAMPLES)}", path.read_text()), (
         "it says how to run it"
     )
+
+
+def test_one_training_run_refutes_the_claimed_epsilon(top: Path) -> None:
+    said = run(["locard", "audit", "examples/one-run.toml", "--out", "runs/one-run", *ALONE], top)
+    result = AuditResult.load(top / "runs/one-run").summary
+    assert result.one_run is not None
+    assert result.canaries is not None
+    assert (result.one_run.coins, result.canaries.count, result.target.models) == (400, 400, 1)
+    assert result.one_run.refuted, "a forest has trees that hold a mislabelled record to themselves"
+    assert "The claimed epsilon 1 is refuted" in " ".join(said.split())
 
 
 @pytest.mark.network

@@ -30,8 +30,10 @@ EVERYONE = {
     "settings_places",
     "settings_screen",
     "settings_distil",
+    "settings_one_run",
     "settings_section",
     "settings_attacked",
+    "settings_rank",
     "files",
     "stats",
     "__init__",
@@ -48,19 +50,13 @@ ALLOWED: dict[str, set[str]] = {
     "settings_places": set(),
     "settings_screen": set(),
     "settings_distil": {"settings_section"},
+    "settings_one_run": {"settings_section"},
     "settings_section": {"settings_messages"},
     "settings_attacked": {"settings_section"},
+    "settings_rank": {"settings_section"},
     "settings": {
-        *(
-            "check",
-            "errors",
-            "settings_attacked",
-            "settings_distil",
-            "settings_messages",
-            "settings_places",
-            "settings_screen",
-        ),
-        *("settings_section", "settings_text"),
+        *("check", "errors", "settings_attacked", "settings_messages", "settings_places", "settings_rank"),
+        *("settings_distil", "settings_one_run", "settings_screen", "settings_section", "settings_text"),
     },
     "stats": {"types", "errors", "check", "seeds"},
     "result": {"types", "errors", "files", "stats", "report"},  # report: the one lazy import, AuditResult.report()
@@ -73,17 +69,22 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": EVERYONE | {"data", "observe", "screen", "train"},
     "defences": EVERYONE | {"data", "train", "observe"},
     "budget": EVERYONE | {"data", "plan", "train", "run"},
-    "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks"},
-    "report": EVERYONE | {"attack_result"},
+    "assess": EVERYONE | {"data", "plan", "train", "observe", "screen", "attacks", "rank_result"},
+    "report": EVERYONE | {"attack_result", "rank_result"},
     "design": EVERYONE | {"data", "plan", "train", "observe", "trained_elsewhere"},
     "trained_elsewhere": EVERYONE | {"data", "plan", "train", "observe"},
     "prepare": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "screen", "design", "trained_elsewhere"},
     "distilling": EVERYONE | {"data", "plan", "train", "run", "observe", "prepare"},
+    "observed": EVERYONE | {"train", "run", "observe", "assess", "prepare"},
+    "pilot": EVERYONE | {"plan", "run", "assess", "prepare", "observed", "elsewhere", "distilling"},
+    "until_settled": EVERYONE | {"plan", "run", "train", "assess", "prepare"},
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
-    "prepare_attack": EVERYONE | {"data", "plan", "train", "observe", "attacks", "assess", "prepare"},
+    "rank_result": {"result"},
+    "prepare_attack": EVERYONE
+    | {"data", "plan", "train", "observe", "attacks", "assess", "prepare", "trained_elsewhere"},
     "attack_report": EVERYONE
     | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
     "outsider": EVERYONE
@@ -92,6 +93,8 @@ ALLOWED: dict[str, set[str]] = {
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE
     | {
+        "until_settled",
+        "observed",
         "data",
         "plan",
         "train",
@@ -109,12 +112,17 @@ ALLOWED: dict[str, set[str]] = {
         "budget",
         "report",
     },
+    "ranking": EVERYONE
+    | {"elsewhere", "pipeline", "prepare", "rank_result", "assess", "attacks", "data", "plan", "run", "train"}
+    | {"report"},
     "guard": EVERYONE
     | {"pipeline", "prepare", "defences", "report", "data", "observe", "attacks", "run", "budget", "assess"},
     "cli": EVERYONE
     | {
+        "pilot",
         "pipeline",
         "outsider",
+        "ranking",
         "attack_result",
         "prepare",
         "screening",
@@ -126,7 +134,7 @@ ALLOWED: dict[str, set[str]] = {
         "assess",
     },
     "__main__": {"cli"},  # python -m locard
-    "__init__": {"types", "result", "stats", "data", "observe", "attacks", "train", "pipeline"},
+    "__init__": {"types", "result", "stats", "data", "observe", "attacks", "train", "pipeline", "ranking"},
 }
 CORE = ("data", "plan", "observe", "screen", "attacks", "stats", "report", "assess", "result", "settings", "types")
 HEAVY = {"torch", "ray", "tensorflow", "jax"}

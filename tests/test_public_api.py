@@ -19,6 +19,7 @@ PUBLIC = [
     "AuditResult",
     "Estimate",
     "Population",
+    "RankResult",
     "Records",
     "References",
     "SavedTarget",
@@ -31,6 +32,8 @@ PUBLIC = [
     "audit_saved",
     "list_attacks",
     "measure",
+    "rank",
+    "rank_saved",
 ]
 
 

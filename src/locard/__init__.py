@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from locard.observe.references import Population, References
     from locard.observe.target import Target
     from locard.pipeline import SavedTarget, audit, audit_saved
+    from locard.ranking import RankResult, rank, rank_saved
     from locard.result import AuditResult
     from locard.stats import measure
     from locard.train.recipe import SklearnRecipe
@@ -26,6 +27,7 @@ _PUBLIC = {
     "AuditResult": "locard.result",
     "Estimate": "locard.types",
     "Population": "locard.observe.references",
+    "RankResult": "locard.ranking",
     "Records": "locard.data.records",
     "References": "locard.observe.references",
     "SavedTarget": "locard.pipeline",
@@ -37,6 +39,8 @@ _PUBLIC = {
     "audit_saved": "locard.pipeline",
     "list_attacks": "locard.attacks",
     "measure": "locard.stats",
+    "rank": "locard.ranking",
+    "rank_saved": "locard.ranking",
 }
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "AuditResult",
     "Estimate",
     "Population",
+    "RankResult",
     "Records",
     "References",
     "SavedTarget",
@@ -56,6 +61,8 @@ __all__ = [
     "audit_saved",
     "list_attacks",
     "measure",
+    "rank",
+    "rank_saved",
 ]
 
 

@@ -20,7 +20,7 @@ from locard.train.jobs import Job
 
 
 def distil_missing(
-    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend, watch: Watch
+    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend | None, watch: Watch
 ) -> dict[str, Traces]:
     """The traces that the chosen attacks read, after the students that are missing were trained.
 

@@ -26,6 +26,8 @@ LEFT_OUT = {
     "traces",
     "controls",
     "exposure",
+    "one_run",
+    "canaries",
 }
 
 

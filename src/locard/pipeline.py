@@ -16,8 +16,10 @@ from locard.assess import parts
 from locard.assess.assemble import assess
 from locard.assess.choose import as_settings, build_attacks, runnable
 from locard.assess.indirect import Networks
+from locard.assess.looks_at_pairs import Sequential
 from locard.assess.parts import Case, in_threads
-from locard.assess.released import Answers, ask, need_both_sides
+from locard.assess.released import Answers, ask
+from locard.assess.saved_outputs import mask_of_target, of_shape, saved_records
 from locard.assess.scoring import Audited
 from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
@@ -29,7 +31,7 @@ from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
 from locard.observe.models import load_model
 from locard.observe.observations import DEFAULT_FLOOR, ArrayReader, Observations, as_logits
-from locard.observe.traces import Traces
+from locard.observed import observed
 from locard.plan.given import from_mask
 from locard.prepare import Prepared, describe, prepare, prepare_records, without_claims
 from locard.result import AuditResult
@@ -44,8 +46,8 @@ from locard.train.asked import Run
 from locard.train.choose_recipe import recipe_given, written_down
 from locard.train.jobs import Job
 from locard.train.recipe import Recipe
-from locard.train.store import StoreReader
-from locard.trained_elsewhere import checkpoints_given, one_of
+from locard.trained_elsewhere import checkpoints_given, coins_elsewhere, one_of
+from locard.until_settled import Batches, until_settled
 
 
 def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path, watch: Watch) -> AuditResult:
@@ -58,15 +60,15 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             tree = prepared.settings.model_dump(mode="json", exclude_none=True)
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
-                finished, jobs = _trained(prepared, folder, local, watch)
                 elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+                finished, jobs, looks = _trained(prepared, folder, local, watch, elsewhere)
             with seconds("distilling"):
                 traces = distil_missing(finished, folder, jobs, local, watch)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
-                case = _case(finished, tested, _networks(finished, folder, jobs))
-                observed = replace(_observed(finished, folder, jobs, traces), elsewhere=elsewhere)
-                result = assess(observed, case, local.map, watch.progress)
+                case = replace(_case(finished, tested, _networks(finished, folder, jobs)), sequential=looks)
+                said = replace(observed(finished, folder, jobs, traces), elsewhere=elsewhere)
+                result = assess(said, case, local.map, watch.progress)
             local.let_go()
             with seconds("writing"), ThreadPoolExecutor(max_workers=1) as threads:  # the disk, and the page
                 saved = threads.submit(result.save, folder.path)
@@ -76,18 +78,36 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
     return result
 
 
-def _trained(prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch) -> tuple[Prepared, list[Job]]:
-    """Train what is missing; the case and its jobs, or what was finished of them when the time was over."""
+def _trained(
+    prepared: Prepared, folder: RunFolder, local: LocalBackend, watch: Watch, elsewhere: Mapping[str, Audited]
+) -> tuple[Prepared, list[Job], Sequential | None]:
+    """Train what is missing; the case and its jobs, or what was finished of them when the time was over.
+
+    Where pairs come until the policy is settled: what it took, and what was seen.
+    """
     compute = prepared.settings.compute
     work, jobs = prepared.work(folder.store, folder.weights)
     grouping = grouping_of(compute)
     backend, seconds = choose_backend(compute, local), compute.seconds
-    left = set(train_missing(work, jobs, folder, backend, watch, grouping, stop_after=seconds))
+
+    def train(some: list[Job], rest: float | None) -> set[str]:
+        return set(train_missing(work, some, folder, backend, watch, grouping, stop_after=rest))
+
+    if prepared.settings.references.until == "settled":
+
+        def observe(case: Prepared, some: list[Job]) -> Audited:
+            traces = distil_missing(case, folder, some, local, watch)
+            return replace(observed(case, folder, some, traces), elsewhere=elsewhere)
+
+        return until_settled(
+            prepared, jobs, train=Batches(train, folder.timings, seconds), observe=observe, watch=watch
+        )
+    left = train(jobs, seconds)
     if not left:
-        return prepared, jobs
+        return prepared, jobs, None
     part, models = only_finished(prepared, [job.model for job in jobs if job.key not in left])
     watch.warn(part.caveats[-1])
-    return part, [jobs[m] for m in models]
+    return part, [jobs[m] for m in models], None
 
 
 def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch) -> Audited:
@@ -95,30 +115,9 @@ def _elsewhere(prepared: Prepared, out: Path, local: LocalBackend, watch: Watch)
     with RunFolder(out) as folder:
         tree = prepared.settings.model_dump(mode="json", exclude_none=True)
         folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
-        finished, jobs = _trained(prepared, folder, local, watch)
+        finished, jobs, _ = _trained(prepared, folder, local, watch, {})
         folder.end()
-        return _observed(finished, folder, jobs, {})
-
-
-def _observed(prepared: Prepared, folder: RunFolder, jobs: list[Job], traces: dict[str, Traces]) -> Audited:
-    records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
-    keys = [job.key for job in jobs]
-    own = StoreReader(folder.store, keys, "logits")
-    said = Observations(own, records.y[split.audited], probability_floor=floor, traces=traces)
-    population = None
-    if len(split.population):
-        reader = StoreReader(folder.store, keys, "population")
-        population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
-        if len(prepared.asked) > len(split.population):
-            population = population.select(np.searchsorted(prepared.asked, split.population))
-    return Audited(
-        records.select(split.audited),
-        prepared.plan,
-        said,
-        population,
-        prepared.seed,
-        population_features=records.features[split.population],
-    )
+        return observed(finished, folder, jobs)
 
 
 def _to_test(prepared: Prepared, folder: RunFolder, jobs: list[Job], watch: Watch) -> tuple[Prepared, Tested | None]:
@@ -176,7 +175,24 @@ def _case(prepared: Prepared, tested: Tested | None, networks: Networks | None) 
         everyone=prepared.records,
         indirect=prepared.indirect,
         networks=networks,
+        planted=prepared.planted,
     )
+
+
+def trained_case(
+    prepared: Prepared, others: Mapping[str, Prepared], folder: RunFolder, local: LocalBackend, watch: Watch
+) -> tuple[Prepared, Audited, Case]:
+    """Train what is missing, for whoever asks other questions of the models than an audit; nothing is screened.
+
+    Returns:
+        The case, or what was finished of it when the time was over; what its models said; what is asked.
+    """
+    elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+    finished, jobs, _ = _trained(prepared, folder, local, watch, elsewhere)
+    finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
+    traces = distil_missing(finished, folder, jobs, local, watch)
+    said = replace(observed(finished, folder, jobs, traces), elsewhere=elsewhere)
+    return finished, said, _case(finished, None, None)
 
 
 def audit_settings(
@@ -307,16 +323,38 @@ def audit_saved(
     Raises:
         DataError: arrays that do not fit together.
     """
+    audited, case = saved_case(member, labels, logits, probabilities, ids, pairs, settings, target)
+    run = in_threads(case.settings.compute.workers)  # the arrays are in this process
+    return assess(audited, case, run, (watch or Watch()).progress)
+
+
+def saved_case(
+    member: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray | None,
+    probabilities: np.ndarray | None,
+    ids: Sequence[Any] | None,
+    pairs: np.ndarray | None,
+    settings: Mapping[str, Any] | None,
+    target: SavedTarget | None = None,
+) -> tuple[Audited, Case]:
+    """Saved outputs, checked, as what is assessed and what is asked of them (arguments as in ``audit_saved``).
+
+    Raises:
+        DataError: arrays that do not fit together.
+    """
     problems = Problems()
     array: np.ndarray | None = None
     with problems.gather():
         array = as_logits(logits, probabilities, models=True)
     with problems.gather():
         mask = np.asarray(member)
-        plan = from_mask(mask if array is None else _of_shape("member", mask, array.shape[:2]), pairs=pairs)
+        plan = from_mask(mask if array is None else of_shape("member", mask, array.shape[:2]), pairs=pairs)
     with problems.gather():
         tree = {"name": "saved outputs", **dict(settings or {}), "data": {"source": "saved outputs"}}
         chosen_settings = make_settings(tree, problems)
+        for wrong in coins_elsewhere(chosen_settings, "saved outputs"):
+            problems.add(wrong)
         built = build_attacks(list(chosen_settings.attack))
     said: np.ndarray | None = None
     if target is not None:
@@ -325,13 +363,13 @@ def audit_saved(
             said = as_logits(*given, models=False)[0]
     if array is not None:
         with problems.gather():
-            records = _saved_records(array.shape, ids, labels)
+            records = saved_records(array.shape, ids, labels)
         if said is not None:
             with problems.gather():
-                _of_shape("target", said, array.shape[1:])
+                of_shape("target", said, array.shape[1:])
         if target is not None:
             with problems.gather():
-                inside = _mask_of_target(target.member, array.shape[1])
+                inside = mask_of_target(target.member, array.shape[1])
     problems.settle(DataError)
     assert array is not None  # else there were problems
     floor = DEFAULT_FLOOR if probabilities is not None else None
@@ -350,49 +388,4 @@ def audit_saved(
         released=None if said is None else (Answers("saved target", said, nothing, None, None), inside),
         recipe=None,
     )
-    run = in_threads(chosen_settings.compute.workers)  # the arrays are in this process
-    return assess(Audited(records, plan, observations, None, seed), case, run, (watch or Watch()).progress)
-
-
-def _saved_records(shape: tuple[int, ...], ids: Sequence[Any] | None, labels: Any) -> Records:
-    """Records without features: what is known of them is their ids and labels."""
-    count, columns = shape[1], shape[-1]
-    names = list(range(count)) if ids is None else list(ids)
-    given = np.asarray(labels)
-    if given.ndim != 1 or not len(names) == len(given) == count:
-        raise DataError(
-            f"ids, labels: {count} of each are needed (one a record observed), found {len(names)} ids and labels of "
-            f"shape {given.shape}. Check that the files belong together."
-        )
-    classes = _classes_of_columns(given, columns)
-    return Records(ids=names, features=np.zeros((count, 0)), labels=labels, known_classes=classes)
-
-
-def _of_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if array.shape != shape:
-        raise DataError(
-            f"{name}: an array of shape {shape} is needed, like the models' outputs, found {array.shape}. Check that "
-            f"the files belong together."
-        )
-    return array
-
-
-def _mask_of_target(member: Any, records: int) -> np.ndarray:
-    mask = _of_shape("target member", np.asarray(member), (records,))
-    if mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise DataError("target member: True and False (or 1 and 0) are needed, found others. Save a bool array.")
-    need_both_sides(mask.astype(bool), "among the records observed")
-    return mask.astype(bool)
-
-
-def _classes_of_columns(labels: np.ndarray, columns: int) -> np.ndarray:
-    """The class that each column of saved outputs stands for: its number, or the sorted labels."""
-    if labels.dtype.kind in "iu" and labels.min(initial=0) >= 0 and labels.max(initial=0) < columns:
-        return np.arange(columns)
-    classes = np.unique(labels)
-    if len(classes) != columns:
-        raise DataError(
-            f"labels: class numbers 0 to {columns - 1}, or {columns} distinct labels (one a column of the outputs) are "
-            f"needed, found {len(classes)} distinct labels. Save class numbers."
-        )
-    return classes
+    return Audited(records, plan, observations, None, seed), case

@@ -15,6 +15,7 @@ from locard.assess.screening import Screening, plan_screening
 from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.attacks.protocol import Attack, Claiming
 from locard.check import Problems
+from locard.data.canaries import Planted
 from locard.data.duplicates import Duplicates, near_duplicates
 from locard.data.membership import read_ids
 from locard.data.records import Records
@@ -57,6 +58,7 @@ class Prepared:
     screening: Screening | None = None
     reference_pool: np.ndarray | None = None
     indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
+    planted: Planted | None = None
 
     @property
     def seed(self) -> Seed:
@@ -220,6 +222,11 @@ def prepare_records(
             pair = (released[0], mask)
         with problems.gather():
             released[0].check(records)
+    if released is not None and settings.canaries is not None and settings.canaries.plants:
+        problems.add(
+            f"released: records as the released model saw them are needed, found canaries.kind = "
+            f"{settings.canaries.kind!r}, which replaces some. Leave [released] or [canaries] out."
+        )
     if problems.found and designed is not None and built:
         with problems.gather():
             population = len(designed.split.population)
@@ -227,12 +234,14 @@ def prepare_records(
     problems.settle()
     assert designed is not None  # else there were problems
     assert designed.recipe is not None
-    split, plan = designed.split, designed.plan
+    records, split, plan = designed.records, designed.split, designed.plan
     had = offered(designed.recipe, len(split.population), settings.distil)
     chosen = runnable(built, plan, len(split.population), had)
     near = near_duplicates(records.select(split.audited))
     made = Prepared(
-        *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base), indirect=indirect
+        *(settings, records, split, designed.recipe, plan, chosen, pair, near, designed.redraw, base),
+        indirect=indirect,
+        planted=designed.planted,
     )
     return with_screening(made, wanted=screens)
 
@@ -263,6 +272,23 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
             raise
         return without_claims(prepared, str(wrong))
     return replace(prepared, screening=made, reference_pool=made.pool)
+
+
+def part_of(prepared: Prepared, models: list[int]) -> Prepared:
+    """The same case with these models of its plan alone.
+
+    Raises:
+        NotEnoughReferences: the headline attack cannot run with them.
+    """
+    plan, drawn = prepared.plan.part(models), prepared.redraw
+    built = [(prepared.chosen.names[label], attack) for label, attack in prepared.chosen.attacks.items()]
+    chosen = runnable(built, plan, len(prepared.split.population), prepared.offered)
+
+    def redraw(at: Seed) -> Plan:
+        assert drawn is not None  # only used where there is one
+        return drawn(at).part(models)
+
+    return with_screening(replace(prepared, plan=plan, chosen=chosen, redraw=redraw if drawn else None))
 
 
 def _apart(

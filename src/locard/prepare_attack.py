@@ -27,6 +27,7 @@ from locard.settings import AttackSettings, Settings
 from locard.settings_attacked import AttackedSettings
 from locard.settings_screen import ScreenSettings
 from locard.train.choose_recipe import recipe_of
+from locard.trained_elsewhere import coins_elsewhere
 from locard.types import Access
 
 USUAL = (AttackSettings(name="gmia"),)
@@ -124,6 +125,7 @@ def _only_ours(settings: Settings) -> None:
         )
     if settings.released is not None:
         problems.add("released: it belongs to locard audit, of a model whose members are known. Leave it out.")
+    problems.found += coins_elsewhere(settings, "locard attack, of a model that exists")
     problems.settle()
 
 

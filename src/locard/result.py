@@ -380,6 +380,63 @@ class ReleasedPart(Part):
     statement: str
 
 
+class OneRunPart(Part):
+    """What one training run says of epsilon (plan 'coin_flips')."""
+
+    attack: str = Field(description="the declared headline: the bound is of this attack alone")
+    epsilon: Number = Field(description="a lower bound, in nats")
+    delta: float
+    mechanism: Literal["any", "gaussian"]
+    mu: Number | None = Field(description="of a Gaussian mechanism: a lower bound on its mu")
+    claimed: float | None = Field(description="the epsilon that is claimed for this training")
+    refuted: bool | None = Field(description="whether the bound is above the claim; None: nothing is claimed")
+    coins: int = Field(description="records or units whose membership a coin decided")
+    members: int = Field(description="of them, those that the model was trained on")
+    references: int = Field(description="other models that the attack learns from")
+    assumes: list[str] = Field(description="what must hold, in sentences")
+
+
+class LookPart(Part):
+    """One limit and attack of a sequential audit, pair by pair."""
+
+    name: str = Field(description="what the limit is on")
+    limit: float
+    attack: str
+    values: list[float] = Field(description="one a pair of targets, in their order")
+    low: list[float] = Field(description="lower end after each pair, paid for all limits and attacks")
+    high: list[float] = Field(description="upper end after each pair")
+    outcome: Literal["pass", "fail", "open"]
+    assumption_free: Literal["pass", "fail", "open"] = Field(description="what a test says that assumes nothing")
+    log_above: float = Field(description="log capital of whoever bets that the mean is above the limit")
+    log_below: float = Field(description="the same for below")
+    fewest_to_pass: int = Field(description="pairs that a test which assumes nothing needs to pass, at least")
+
+
+class SequentialPart(Part):
+    """An audit that went on until the policy was settled."""
+
+    burn_in: int = Field(description="pairs that are references for good")
+    pairs: int = Field(description="pairs that were targets")
+    cap: int = Field(description="pairs that might have been targets")
+    models: int = Field(description="models in this result")
+    models_cap: int = Field(description="models that there might have been")
+    saved: int = Field(description="models that need not be trained")
+    outcome: Literal["pass", "fail", "inconclusive"]
+    method: str
+    assumes: list[str] = Field(description="what an outcome rests on, in sentences")
+    looks: list[LookPart]
+
+
+class CanariesPart(Part):
+    """Records that alone were put in or left out; all others of the pool are in every model."""
+
+    kind: Literal["natural", "mislabelled", "out_of_distribution", "blank", "duplicated"]
+    count: int = Field(description="canaries, in units")
+    fixed: int = Field(description="other records, which every model is trained on")
+    copies: int = Field(description="times that a canary is in a training set that holds it")
+    words: str
+
+
 class PolicyPart(Part):
     """The gate."""
 
@@ -406,6 +463,9 @@ class Result(Part):
     cards: list[CardPart] = Field(default=[], description="the first selected records, where an attack claims")
     not_run: list[NotRun]
     released: ReleasedPart | None
+    one_run: OneRunPart | None = Field(default=None, description="where coins decided the members of each model")
+    canaries: CanariesPart | None = Field(default=None, description="where only some records were audited, or planted")
+    sequential: SequentialPart | None = Field(default=None, description="where pairs came until the policy was settled")
     policy: PolicyPart
     unresolved: list[str] = Field(description="what these data could not tell")
     next_steps: list[str]

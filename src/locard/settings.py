@@ -19,6 +19,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from locard.check import Problems
@@ -26,7 +27,9 @@ from locard.errors import SettingsError
 from locard.settings_attacked import AttackedSettings
 from locard.settings_distil import DistilSettings
 from locard.settings_messages import sentence
+from locard.settings_one_run import CanarySettings, OneRunSettings, usual_attacks
 from locard.settings_places import cluster_address, store_place
+from locard.settings_rank import RankSettings
 from locard.settings_screen import ScreenSettings
 from locard.settings_section import Section
 from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of, without_keys
@@ -122,6 +125,10 @@ class ReferenceSettings(Section):
     fraction: float = Field(0.5, gt=0, lt=1, description="share of the records in each model, for plan 'subsample'")
     size: int | None = Field(None, gt=1, description="training records a reference, for plan 'out_only'")
     replace: bool = Field(False, description="draw with replacement, for plan 'out_only'")
+    until: Literal["all", "settled"] = Field(
+        "all", description="'settled': train pairs until the policy is settled, at most ``models``"
+    )
+    burn_in: int = Field(8, ge=2, description="pairs that are references for good, for until = 'settled'")
     checkpoints: tuple[str, ...] | None = Field(
         None, description="files of models trained elsewhere: a pattern such as 'models/*.skops', or a list"
     )
@@ -303,6 +310,8 @@ class Settings(Section):
     data: DataSettings
     target: TargetSettings = Field(default_factory=TargetSettings)
     references: ReferenceSettings = Field(default_factory=ReferenceSettings)
+    one_run: OneRunSettings | None = None
+    canaries: CanarySettings | None = None
     attack: tuple[AttackSettings, ...] = tuple(AttackSettings(name=n) for n in DEFAULT_ATTACKS)
     screen: ScreenSettings | None = None
     policy: PolicySettings = Field(default_factory=PolicySettings)
@@ -311,9 +320,15 @@ class Settings(Section):
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     released: ReleasedSettings | None = None
     attacked: AttackedSettings | None = None
+    rank: RankSettings | None = None
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     exposure: ExposureSettings = Field(default_factory=ExposureSettings)
     controls: ControlSettings = Field(default_factory=ControlSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_run(cls, tree: Any) -> Any:
+        return usual_attacks(tree)
 
     @field_validator("attack", mode="before")
     @classmethod

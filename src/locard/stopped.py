@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from locard.assess.choose import runnable
 from locard.errors import NotEnoughReferences, RunStopped
-from locard.plan.plan import Plan
-from locard.prepare import Prepared, with_screening
-from locard.seeds import Seed
+from locard.prepare import Prepared, part_of
 
 FEWEST_PAIRS = 4  # below which no interval over pairs exists
 
@@ -29,23 +26,12 @@ def only_finished(prepared: Prepared, finished: Sequence[int]) -> tuple[Prepared
             f"At least {FEWEST_PAIRS} pairs of models are needed for an audit, but only {len(finished)} of "
             f"{len(whole)} models were trained when the time was over. {again}"
         )
-    built = [(prepared.chosen.names[label], attack) for label, attack in prepared.chosen.attacks.items()]
     try:
-        chosen = runnable(built, plan, len(prepared.split.population), prepared.offered)
+        part = part_of(prepared, models)
     except NotEnoughReferences as few:
         raise RunStopped(f"{few} Only {len(models)} of {len(whole)} models were trained. {again}") from few
-
-    drawn = prepared.redraw
-
-    def redraw(at: Seed) -> Plan:
-        assert drawn is not None  # only used where there is one
-        return drawn(at).part(models)
-
     said = (
         f"Training was stopped when its time was over (compute.stop_after): {len(models)} of {len(whole)} models are "
         f"in this result. The same command with more time goes on where it stopped."
     )
-    part = replace(
-        prepared, plan=plan, chosen=chosen, redraw=redraw if drawn else None, caveats=(*prepared.caveats, said)
-    )
-    return with_screening(part), models
+    return replace(part, caveats=(*prepared.caveats, said)), models

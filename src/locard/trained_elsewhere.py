@@ -164,3 +164,13 @@ def _in_all(records: int) -> str:
         f"{records:,} records are in every checkpoint and were not audited: nothing shows what they look like to a "
         f"model that has not seen them."
     )
+
+
+def coins_elsewhere(settings: Settings, found: str) -> list[str]:
+    """What is wrong with [one_run] and [canaries] where this audit has not tossed the coins."""
+    return [
+        f"{section}: models that this audit trains are needed, because it must have drawn who is in them, found "
+        f"{found}. Leave [{section}] out."
+        for section in ("one_run", "canaries")
+        if getattr(settings, section) is not None
+    ]

@@ -12,14 +12,16 @@ from locard import __version__
 from locard.assess.estimates import Scored
 from locard.assess.exposure import Exposure
 from locard.assess.groups import group_parts
+from locard.assess.looks_at_pairs import allowing_for_looks
+from locard.assess.one_run import one_run_part
 from locard.assess.parts import Assessor, Case, Part, Run, Task, tasks_of
-from locard.assess.policy import settle
+from locard.assess.policy import Excess, settle
 from locard.assess.scoring import Audited
 from locard.assess.selected import OnSelected, compared_at, pairs_of
 from locard.assess.table import records_table
 from locard.assess.verdict import next_steps, unresolved, verdict
 from locard.attacks.protocol import Claiming
-from locard.result import AttackPart, AuditResult, ComparisonPart, NotRun, Number, Result
+from locard.result import AttackPart, AuditResult, CanariesPart, ComparisonPart, NotRun, Number, PolicyPart, Result
 from locard.settings import Settings
 from locard.stats import Comparison, adjusted_together, compare_all
 
@@ -41,7 +43,9 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
     scored, parts = _attacks(done, case)
     exposure: Exposure = done[Task("exposure")]
     released, target, data = done.get(Task("released")), done[Task("target")], done[Task("data")]
-    policy, excesses = settle(settings.policy, scored, exposure, audited, settings.measure)
+    one_run = None if case.saved_outputs else one_run_part(scored[0], audited, settings.one_run, settings.measure)
+    looks = case.sequential
+    policy, excesses, parts = _decided(case, scored, parts, exposure, audited)
     near = None if case.duplicates is None else case.duplicates.group >= 0
     controls: tuple[Part, ...] = ("redrawn plan", "blind baseline", "blind, released")
     selected = {task.label: found for task, found in done.items() if task.part == "selected"}
@@ -58,26 +62,48 @@ def assess(audited: Audited, case: Case, run: Run, progress: Progress) -> AuditR
             data,
             excesses=excesses,
             released=released.part if released else None,
+            one_run=one_run,
         ),
         data=data,
         target=target,
         attacks=parts,
-        groups=group_parts(scored[0], audited, exposure, settings.measure),
-        comparisons=_comparisons(scored, audited, settings, _recalls(selected, audited, case)),
+        groups=[] if looks else group_parts(scored[0], audited, exposure, settings.measure),
+        comparisons=[] if looks else _comparisons(scored, audited, settings, _recalls(selected, audited, case)),
         controls=[done[Task(part)] for part in controls if Task(part) in done],
         exposed=exposure.part,
         cards=next((found.cards for found in selected.values() if found.cards), []),
         not_run=not_run,
         released=released.part if released else None,
+        one_run=one_run,
+        canaries=_canaries(case),
+        sequential=looks.part(settings.policy, settings.measure.confidence) if looks else None,
         policy=policy,
         unresolved=[*unresolved(parts, exposure.part, not_run, target, data), *case.caveats],
-        next_steps=next_steps(parts[0], exposure.part, policy, target, data),
+        next_steps=next_steps(
+            *(parts[0], exposure.part, policy, target, data),
+            plain_run=one_run is not None and case.planted is None,
+            looked=looks is not None,
+        ),
         settings=settings.without_compute(),
     )
     scores: dict[str, np.ndarray] = {s.label: s.scores for s in scored} | {"member": audited.member}
     table = records_table(audited, scored, exposure, released, near)
     progress("grading records", 1, 1)
     return AuditResult(summary, table, scores)
+
+
+def _decided(
+    case: Case, scored: list[Scored], parts: list[AttackPart], exposure: Exposure, audited: Audited
+) -> tuple[PolicyPart, list[Excess], list[AttackPart]]:
+    """The policy's outcome, who exceeds it, and the attacks' nodes: in a sequential audit with intervals that allow for
+    having looked.
+    """
+    settings, looks = case.settings, case.sequential
+    if looks is None:
+        return *settle(settings.policy, scored, exposure, audited, settings.measure), parts
+    pair, confidence = audited.plan.pair, settings.measure.confidence
+    again = [allowing_for_looks(p, s, pair, confidence) for p, s in zip(parts, scored, strict=True)]
+    return *looks.policy(settings.policy, confidence), again
 
 
 def _all_done(audited: Audited, case: Case, run: Run, progress: Progress) -> dict[Task, Any]:
@@ -105,6 +131,16 @@ def _attacks(done: dict[Task, Any], case: Case) -> tuple[list[Scored], list[Atta
     if floor is not None:
         parts[0] = parts[0].model_copy(update={"at_other_floor": floor})
     return scored, [*parts, *(done[Task("indirect", label)] for label in case.indirect if case.tested is not None)]
+
+
+def _canaries(case: Case) -> CanariesPart | None:
+    planted = case.planted
+    if planted is None:
+        return None
+    count = planted.records.select(planted.split.audited).n_units
+    return CanariesPart(
+        kind=planted.kind, count=count, fixed=len(planted.fixed), copies=planted.copies, words=planted.words
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +193,11 @@ def _comparisons(
             confidence = settings.measure.confidence
             found = compare_all(recalls.values, recalls.pair, recalls.factors, headline=first, confidence=confidence)
             compared += [(recalls.statistic, c) for c in found]
+    return comparison_parts(compared)
+
+
+def comparison_parts(compared: list[tuple[str, Comparison]]) -> list[ComparisonPart]:
+    """Comparisons, each with the name of its statistic, as nodes of the result; p pays for all of them together."""
     return [
         ComparisonPart(
             first=c.first,

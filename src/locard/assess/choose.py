@@ -131,8 +131,16 @@ def as_settings(attack: Any) -> dict[str, Any]:
     {'name': 'lira', 'variance': 'student', 'offline': True}
     """
     values = {f.name: getattr(attack, f.name) for f in fields(_an_attack(attack))}  # type: ignore[arg-type]
-    plain = {k: v if isinstance(v, bool | int | float | str) else repr(v) for k, v in values.items()}
-    return {"name": registered_name(attack), **plain}
+    return {"name": registered_name(attack), **{k: _plain(v) for k, v in values.items()}}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as TOML and JSON have it; an attack inside an attack as its own settings."""
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return as_settings(value) if isinstance(value, Attack) else repr(value)
 
 
 def _an_attack(thing: Any) -> Attack:

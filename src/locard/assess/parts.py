@@ -14,12 +14,14 @@ from locard.assess.controls import Redraw, blind_baseline, redrawn_plan
 from locard.assess.estimates import Scored, attack_part, auc_estimate, summarise_targets, tpr_at
 from locard.assess.exposure import Exposure, expose
 from locard.assess.indirect import Networks, indirect_part
+from locard.assess.looks_at_pairs import Sequential
 from locard.assess.released import Answers, Released, assess_released
 from locard.assess.scoring import Audited, score_targets
 from locard.assess.screening import Tested
 from locard.assess.selected import claims_on_selected
 from locard.attacks import ATTACKS, paper_of
 from locard.attacks.gmia_indirect import GMIAIndirect
+from locard.data.canaries import Planted
 from locard.data.duplicates import Duplicates, across
 from locard.data.records import Records
 from locard.observe.signals import Correct
@@ -70,6 +72,8 @@ class Case:
     everyone: Records | None = None
     indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
     networks: Networks | None = None
+    planted: Planted | None = None
+    sequential: Sequential | None = None
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,13 @@ def in_threads(workers: int) -> Run:
 
 def _attack(label: str, audited: Audited, case: Case) -> tuple[Scored, AttackPart]:
     """One attack on every target, and its node of ``result.json``."""
+    return measured(score_targets(case.chosen.attacks[label], audited), label, audited, case)
+
+
+def measured(scores: np.ndarray, label: str, audited: Audited, case: Case) -> tuple[Scored, AttackPart]:
+    """What one attack's scores on all targets say: every estimate of it is made here."""
     attack, name, measure = case.chosen.attacks[label], case.chosen.names[label], case.settings.measure
-    scored = summarise_targets(attack, name, label, score_targets(attack, audited), audited, measure.fprs)
+    scored = summarise_targets(attack, name, label, scores, audited, measure.fprs)
     part = attack_part(
         scored,
         audited,

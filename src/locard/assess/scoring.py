@@ -16,7 +16,7 @@ from locard.observe.observations import Observations
 from locard.observe.pool import ReferencePool
 from locard.observe.references import Population, References
 from locard.observe.target import Target
-from locard.plan.plan import Plan
+from locard.plan.plan import Plan, Role
 from locard.seeds import Seed
 from locard.types import Access
 
@@ -49,7 +49,12 @@ class Audited:
     @cached_property
     def pool(self) -> ReferencePool:
         """All models with their mask."""
-        return ReferencePool(self.observations, self.plan.member)
+        return ReferencePool(self.observations, self.plan.member, summed=self._summed)
+
+    @property
+    def _summed(self) -> np.ndarray | None:
+        """The references, where no target ever is one: their sums must not depend on how many targets there are."""
+        return None if "both" in self.plan.role else self.plan.references
 
     @property
     def had(self) -> dict[str, str]:
@@ -66,7 +71,7 @@ class Audited:
         if self.population is None or self.population.records == 0:
             return None
         nobody = np.zeros((self.population.models, self.population.records), dtype=bool)
-        return ReferencePool(self.population, nobody)
+        return ReferencePool(self.population, nobody, summed=self._summed)
 
     @cached_property
     def member(self) -> Bool[np.ndarray, "targets records"]:
@@ -86,6 +91,22 @@ class Audited:
     def with_references(self, learners: np.ndarray) -> Audited:
         """The same audit by an attacker who has only these models as references."""
         return replace(self, learners=np.asarray(learners))
+
+    def only(self, targets: Sequence[int] | np.ndarray, learners: Sequence[int] | np.ndarray) -> Audited:
+        """The same models, of which only these play the target and only these may serve as references.
+
+        - a target never has itself or its partner as a reference, whoever the learners are
+        - what is learnt from one model is learnt once for all that is made of this audit; sums over a few are not kept
+        """
+        chosen, few = {int(t) for t in targets}, np.sort(np.asarray(learners, dtype=np.int64))
+        role: tuple[Role, ...] = tuple(
+            r if m in chosen or r == "reference" else "reference" for m, r in enumerate(self.plan.role)
+        )
+        made = replace(self, plan=replace(self.plan, role=role), learners=few)
+        vars(made).update(pool=self.pool, population_pool=self.population_pool)  # of all models, whoever learns
+        if not self.plan.thin:
+            made._views.update({t: References(self.pool, few[~np.isin(few, self.plan.left_out(t))]) for t in chosen})
+        return made
 
     def references(self, target: int) -> References:
         """The references that ``target`` is attacked with: neither itself nor its partner, thinned where needed."""

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from locard.assess.policy import Excess
-from locard.result import AttackPart, DataPart, ExposedPart, NotRun, Number, PolicyPart, ReleasedPart, TargetPart, TprAt
+from locard.result import (
+    AttackPart,
+    DataPart,
+    ExposedPart,
+    NotRun,
+    Number,
+    OneRunPart,
+    PolicyPart,
+    ReleasedPart,
+    TargetPart,
+    TprAt,
+)
 from locard.stats import audited_for, needed_non_members
 
 
@@ -17,8 +29,9 @@ def verdict(
     *,
     excesses: Sequence[Excess] = (),
     released: ReleasedPart | None = None,
+    one_run: OneRunPart | None = None,
 ) -> str:
-    """One sentence (two with a released model) that stands on its own.
+    """One sentence (two with a released model, or of one training run) that stands on its own.
 
     Where attacks exceed a limit, it is about the first of them (the headline, if it is one) and that limit.
     """
@@ -34,10 +47,47 @@ def verdict(
         first = next((e for e in excesses if e.attack == attacks[0].label), excesses[0])
         finds = _exceeds(first, next(a for a in attacks if a.label == first.attack))
     text = f"{opening}{finds}, and {names} named as exposed."
+    if one_run is not None and one_run.references == 0:  # one run names nobody, and that goes without saying
+        text = f"{opening}{finds}."
     text = text[0].upper() + text[1:]
+    if one_run is not None:
+        text = f"{epsilon_words(one_run)} {text}"
     if released is not None:
         text += f" {_released(released)}"
     return text
+
+
+def epsilon_words(run: OneRunPart) -> str:
+    """What one training run says of epsilon, in a sentence or two.
+
+    >>> bound = Number(value=1.25, low=1.25, confidence=0.95, method="lower bound", n=200)
+    >>> run = OneRunPart(attack="loss", epsilon=bound, delta=0.0, mechanism="any", mu=None, claimed=1.0, refuted=True,
+    ...                  coins=200, members=98, references=0, assumes=[])
+    >>> epsilon_words(run)
+    'From one training run: epsilon is at least 1.25 (delta 0), with 95 % confidence. The claimed epsilon 1 is refuted.'
+    """
+    value, at = run.epsilon.value, f"delta {run.delta:g}"
+    if value is None or run.epsilon.confidence is None:
+        return f"One training run gives no bound on epsilon: {run.epsilon.reason}."
+    sure = f"with {percent(run.epsilon.confidence)} confidence"
+    if value == 0:
+        said = f"From one training run: no epsilon is refuted ({at}, {sure}), which does not say that epsilon is small."
+    else:
+        kind = ", if training is a Gaussian mechanism" if run.mechanism == "gaussian" else ""
+        said = f"From one training run: epsilon is at least {floored(value)} ({at}), {sure}{kind}."
+    if run.claimed is not None:
+        outcome = "refuted" if run.refuted else "not refuted, which does not make it true"
+        said += f" The claimed epsilon {run.claimed:g} is {outcome}."
+    return said
+
+
+def floored(bound: float) -> str:
+    """A lower bound with two decimals, never rounded up.
+
+    >>> floored(1.2599), floored(0.004)
+    ('1.25', '0.00')
+    """
+    return f"{math.floor(100 * bound + 1e-9) / 100:.2f}"
 
 
 def _exceeds(excess: Excess, attack: AttackPart) -> str:
@@ -81,8 +131,14 @@ def unresolved(
         for rate in head.tpr
         if rate.resolution != "resolved"
     ]
-    out.append(exposed.nameable)
-    if target.pairs < 4:
+    alone = target.models == 1
+    out.append("Single records: one training run names none." if alone else exposed.nameable)
+    if alone:
+        out.append(
+            "A retraining: the numbers here are of one model, and their intervals are for its records, not for another "
+            "run of the same training."
+        )
+    elif target.pairs < 4:
         word = "pair" if target.pairs == 1 else "pairs"
         out.append(
             f"The training procedure: {target.pairs} {word} of models say too little about retraining; at least 4 are "
@@ -93,9 +149,19 @@ def unresolved(
 
 
 def next_steps(
-    headline: AttackPart, exposed: ExposedPart, policy: PolicyPart, target: TargetPart, data: DataPart
+    headline: AttackPart,
+    exposed: ExposedPart,
+    policy: PolicyPart,
+    target: TargetPart,
+    data: DataPart,
+    *,
+    plain_run: bool = False,
+    looked: bool = False,
 ) -> list[str]:
-    """What to do, most important first."""
+    """What to do, most important first.
+
+    ``plain_run``: one training run without canaries. ``looked``: the number of pairs was decided by looking.
+    """
     out = ["Settle the policy question: see what it needs, above."] if policy.needed else []
     if exposed.n:
         out.append(
@@ -116,7 +182,7 @@ def next_steps(
             f"To resolve a false-positive rate of {percent(rate.fpr)}, audit {_needed(rate)} "
             f"{_kind(data)}s (data.pool)."
         )
-    if target.pairs < 16:
+    if target.models > 1 and target.pairs < 16 and not looked:
         how = ": set references.models = 64." if target.kind == "procedure" else "."
         out.append(f"With 64 models (32 pairs) intervals are narrower and records can be named{how}")
     twins = data.duplicates is not None and data.duplicates.exact_records + data.duplicates.near_records > 0
@@ -124,6 +190,11 @@ def next_steps(
         out.append(
             "Some records have a copy or near-copy in the data: if they belong to one person, name the privacy unit "
             "(data.unit) that holds them together."
+        )
+    if plain_run:
+        out.append(
+            "Canaries that stand out give a larger bound on epsilon from as many coins: set canaries.kind = "
+            "'mislabelled' and canaries.count."
         )
     return out or ["Nothing stands out. Audit again when the data or the recipe changes."]
 

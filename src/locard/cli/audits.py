@@ -14,8 +14,9 @@ from locard.check import Problems
 from locard.cli.progress import TerminalProgress
 from locard.data.membership import read_ids
 from locard.errors import DataError, SettingsError, StoreMismatch
+from locard.pilot import Forecast, forecast, from_pilot, from_run
 from locard.pipeline import SavedTarget, audit_saved, audit_settings
-from locard.prepare import prepare
+from locard.prepare import Prepared, prepare
 from locard.result import AuditResult
 from locard.run.folder import RunFolder, read_environment, refuse_foreign
 from locard.settings import Settings, make_settings, read_settings, read_tree
@@ -82,11 +83,49 @@ def demo(out: Path) -> tuple[AuditResult, Path]:
         return audit_settings(make_settings(DEMO), base=Path(), out=out, watch=watch), out
 
 
-def predict(config: Path, sets: Sequence[str]) -> Cost:
-    """``locard plan CONFIG``."""
+@dataclass(frozen=True)
+class Asked:
+    """What ``locard plan`` is asked besides the cost: see its options."""
+
+    pilot: int | None = None
+    run: Path | None = None
+    width: float | None = None
+    names: int | None = None
+
+
+def predict(config: Path, sets: Sequence[str], asked: Asked | None = None) -> tuple[Cost, Forecast | None]:
+    """``locard plan CONFIG``: the cost, and what a pilot or a finished run says of what will be seen."""
+    asked = asked or Asked()
+    if asked.pilot is not None and asked.run is not None:
+        raise SettingsError("plan: either --pilot or --from is needed for a forecast, found both. Leave one out.")
+    if asked.pilot is None and asked.run is None and (asked.width is not None or asked.names is not None):
+        raise SettingsError(
+            "plan: --width and --names are answered by a forecast, for which --pilot 4 (pairs to train now) or --from "
+            "DIR (a finished run) is needed, found neither. Add one."
+        )
     problems = Problems()
     settings: Settings = read_settings(config, sets, problems)
     p = prepare(settings, config.parent, problems)
+    made: Forecast | None = None
+    if asked.pilot is not None or asked.run is not None:
+        made = _forecast(p, asked)
+    return _cost(p), made
+
+
+def _forecast(p: Prepared, asked: Asked) -> Forecast:
+    units = p.records.select(p.split.audited).n_units
+    if asked.run is not None:
+        values, factors, units = from_run(asked.run, p.settings)
+        source = f"of the finished run {asked.run}"
+    else:
+        with TerminalProgress() as watch:
+            values = from_pilot(p, asked.pilot or 0, watch)
+        factors = {label: attack.variance_factor for label, attack in p.chosen.attacks.items()}
+        source = "trained for this"
+    return forecast(values, factors, p.settings, units=units, source=source, half_width=asked.width, names=asked.names)
+
+
+def _cost(p: Prepared) -> Cost:
     return predict_cost(
         p.settings,
         p.records,

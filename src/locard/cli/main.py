@@ -20,6 +20,7 @@ from locard.errors import LocardError
 
 EXIT = {"pass": 0, "none": 0, "fail": 1, "inconclusive": 3}
 DEMO_FOLDER = Path("locard-demo")
+RANK_FOLDER = Path("locard-rank")
 CODES = "Exit codes: 0 done, within policy; 1 policy exceeded; 2 could not be done; 3 not settled; 130 interrupted."
 
 app = typer.Typer(
@@ -96,13 +97,25 @@ def demo(
 
 
 @app.command(short_help="What an audit will cost and can resolve.")
-def plan(config: Config, sets: Set = None, as_json: Json = False) -> None:
-    """Say what an audit will cost and can resolve, from two timed fits, before anything is spent."""
+def plan(
+    config: Config,
+    sets: Set = None,
+    pilot: Annotated[int | None, typer.Option("--pilot", help="train so many pairs, and forecast from them")] = None,
+    run: Annotated[Path | None, typer.Option("--from", help="forecast from this finished run folder")] = None,
+    width: Annotated[float | None, typer.Option("--width", help="half-width that intervals are to have")] = None,
+    names: Annotated[int | None, typer.Option("--names", help="how many records are to be named")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an audit will cost and can resolve, from two timed fits; and what it will show, from a pilot."""
     from locard.budget.cost import cost_text
     from locard.cli import audits
+    from locard.pilot import forecast_text
 
-    cost = audits.predict(config, sets or [])
-    typer.echo(json.dumps(cost.to_json(), indent=1) if as_json else cost_text(cost), nl=as_json)
+    cost, made = audits.predict(config, sets or [], audits.Asked(pilot, run, width, names))
+    if as_json:
+        typer.echo(json.dumps(cost.to_json() | ({"forecast": made.to_json()} if made else {}), indent=1))
+    else:
+        typer.echo(cost_text(cost) + (forecast_text(made) if made else ""), nl=False)
 
 
 @app.command(short_help="Say which records are worth attacking.")
@@ -133,6 +146,25 @@ def attack(
 
     result = outsiders.from_config(config, out, sets or [])
     typer.echo(result.to_json() if as_json else f"{attack_text(result)}\nReport: {out / 'report.html'}", nl=not as_json)
+
+
+@app.command(short_help="Compare all attacks on the same models.")
+def rank(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML settings files, one a study")],
+    out: Annotated[Path, typer.Option("--out", help="the run folder (of several: one for each in it)")] = RANK_FOLDER,
+    sets: Set = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare all attacks on the same models: one table, which differ, which records each picks, few references."""
+    from locard.cli import ranks
+    from locard.report.rank_text import rank_markdown, rank_text
+
+    result = ranks.from_config(configs, out, sets or [])
+    if as_json or markdown:
+        typer.echo(result.to_json() if as_json else rank_markdown(result.summary), nl=False)
+    else:
+        typer.echo(f"{rank_text(result.summary)}\nReport: {out / 'rank.html'}")
 
 
 @app.command(short_help="Write the HTML report again, or a redacted one.")
@@ -229,7 +261,7 @@ def run() -> None:
 
 def _interrupted() -> None:
     said = "interrupted"
-    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"], ["attack"]) and not any(
+    if sys.argv[1:2] in (["audit"], ["demo"], ["screen"], ["attack"], ["rank"]) and not any(
         w.startswith("--observations") for w in sys.argv
     ):
         said += f"; finished models are kept. Resume with: {shlex.join(['locard', *sys.argv[1:]])}"

@@ -169,7 +169,8 @@ def _mnist_5k(contents: Contents) -> Records:
     import pandas as pd
 
     table = pd.read_csv(io.BytesIO(contents["mnist_5k.csv.gz"]), header=None, dtype=np.uint8).to_numpy()
-    return _numbered(np.ascontiguousarray(table[:, :-1]), table[:, -1].astype(np.int64))
+    pictures = np.ascontiguousarray(table[:, :-1]).reshape(-1, 28, 28)
+    return _numbered(pictures, table[:, -1].astype(np.int64))
 
 
 def _fashion_mnist(contents: Contents) -> Records:

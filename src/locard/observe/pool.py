@@ -28,8 +28,8 @@ T = TypeVar("T")
 class Unit:
     """How the values of one signal become whole numbers: ``(value - shift) / size``, of at most 2**bits.
 
-    Shift and size are a record's own for a scalar signal (its centre, and its largest deviation over all models of
-    the pool), so they know nothing of membership; for a vector of probabilities they are 0 and 2**-bits.
+    Shift and size are a record's own for a scalar signal (its centre, and its largest deviation over all models that
+    are ever added up), so they know nothing of membership; for a vector of probabilities they are 0 and 2**-bits.
     """
 
     shift: np.ndarray
@@ -72,11 +72,14 @@ class Sums:
 class ReferencePool:
     """All models that may serve as references, with their mask; shared by the views of all targets.
 
+    ``summed``: the models that sums are ever made of, where they are not all of them. Then what is added up does not
+    depend on the others, to the last bit: targets that come later change nothing.
+
     Raises:
         DataError: a mask that does not have the axes of the observations.
     """
 
-    def __init__(self, observations: Observations, member: MemberMask) -> None:
+    def __init__(self, observations: Observations, member: MemberMask, *, summed: np.ndarray | None = None) -> None:
         if member.shape != (observations.models, observations.records):
             raise DataError(
                 f"member: a mask [{observations.models} models, {observations.records} records] is needed, found "
@@ -84,6 +87,7 @@ class ReferencePool:
             )
         self.observations = observations
         self.member = member
+        self.summed = np.arange(observations.models) if summed is None else np.asarray(summed, dtype=np.int64)
         self.latest: dict[Signal, tuple[object, Sums]] = {}  # of the view that asked last: attacks ask for IN, then OUT
         self._once = Once()
 
@@ -96,7 +100,7 @@ class ReferencePool:
         if observations is self.observations:
             return self
         key = ("labelled", np.asarray(y, dtype=np.int64).tobytes())
-        return self._once.get(key, lambda: ReferencePool(observations, self.member))
+        return self._once.get(key, lambda: ReferencePool(observations, self.member, summed=self.summed))
 
     def memo(self, key: Hashable, make: Callable[[], T]) -> T:
         """``make()``, called once for each key. Keys must name everything that the value depends on."""
@@ -145,7 +149,8 @@ class ReferencePool:
         return self.observations.of_model(signal, 0).shape
 
     def _find_unit(self, signal: Signal) -> Unit:
-        bits = 52 - len(self).bit_length()
+        models = self.summed.tolist()
+        bits = 52 - len(models).bit_length()
         shape = self._shape(signal)
         if len(shape) > 2:
             first = self.observations.of_model(signal, 0) if len(self) else np.zeros(shape)
@@ -156,14 +161,14 @@ class ReferencePool:
                 )
             return Unit(np.zeros(()), np.array(2.0**-bits), bits)
         low, high, centre = np.full(shape, np.inf), np.full(shape, -np.inf), np.zeros(shape)
-        for m in range(len(self)):
+        for m in models:
             values = self.observations.of_model(signal, m)
             np.minimum(low, values, out=low)
             np.maximum(high, values, out=high)
             centre += values
-        if len(self):
-            centre /= len(self)
-        largest = np.maximum(high - centre, centre - low) if len(self) else np.zeros(shape)
+        if models:
+            centre /= len(models)
+        largest = np.maximum(high - centre, centre - low) if models else np.zeros(shape)
         exponent = np.where(largest > 0, np.frexp(largest)[1], 0)
         return Unit(centre, np.ldexp(1.0, np.maximum(exponent - bits, -1000)), bits)
 

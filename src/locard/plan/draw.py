@@ -25,7 +25,8 @@ def draw_plan(settings: ReferenceSettings, records: Records, split: Split, *, se
     audited = split.audited
     match settings.plan:
         case "pairs":
-            return pairs(records, audited, models=settings.models, seed=seed)
+            plan = pairs(records, audited, models=settings.models, seed=seed)
+            return plan.with_burn_in(settings.burn_in) if settings.until == "settled" else plan
         case "coin_flips":
             return coin_flips(records, audited, models=settings.models, seed=seed)
         case "subsample":

@@ -101,6 +101,27 @@ class Plan:
         there = {int(m) for m in models}
         return sorted(m for m in there if self.partner[m] < 0 or int(self.partner[m]) in there)
 
+    def with_always(self, fixed: Int64[np.ndarray, "others"], *, copies: int = 1) -> Plan:
+        """The same memberships, with these records in every model besides, and members there ``copies`` times.
+
+        >>> plan = Plan("coin_flips", np.array([4, 5]), (np.array([4]),), ("both",), np.array([-1]))
+        >>> [row.tolist() for row in plan.with_always(np.array([0, 9]), copies=2).train_index]
+        [[0, 4, 4, 9]]
+        """
+        rows = tuple(np.sort(np.concatenate([np.repeat(row, copies), fixed])) for row in self.train_index)
+        return Plan(self.design, self.audited, rows, self.role, self.partner)
+
+    def with_burn_in(self, pairs: int) -> Plan:
+        """The same models: those of the first pairs are references for good, all later ones only targets.
+
+        >>> plan = Plan("pairs", np.array([4]), (np.array([4]), np.array([4])), ("both",) * 2, np.array([1, 0]))
+        >>> plan.with_burn_in(0).role, plan.with_burn_in(1).role
+        (('target', 'target'), ('reference', 'reference'))
+        """
+        first = min(2 * pairs, len(self))
+        role: list[Role] = ["reference" if model < first else "target" for model in range(len(self))]
+        return Plan(self.design, self.audited, self.train_index, tuple(role), self.partner)
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the plan."""

@@ -36,7 +36,7 @@ def attacks_table(attacks: Sequence[AttackPart]) -> Table:
                 text(access_words(a.access)),
                 text(references_short(a)),
                 notes.number(a.auc),
-                *(_tpr(notes, a.tpr, fpr) for fpr in fprs),
+                *(tpr_of(notes, a.tpr, fpr) for fpr in fprs),
                 notes.number(a.balanced_accuracy),
                 *([notes.number(a.epsilon, "plain", "not stated")] if bounded else []),
             ]
@@ -231,7 +231,7 @@ def released_table(released: ReleasedPart) -> Table:
         [
             text(a.label, "name"),
             notes.number(a.auc),
-            *(_tpr(notes, a.tpr, fpr) for fpr in fprs),
+            *(tpr_of(notes, a.tpr, fpr) for fpr in fprs),
             *([notes.number(a.epsilon, "plain", "not stated")] if bounded else []),
         ]
         for a in released.attacks
@@ -279,7 +279,8 @@ def setting_words(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else "none" if value is None else str(value)
 
 
-def _tpr(notes: Notes, rates: Sequence[TprAt], fpr: float) -> Cell:
+def tpr_of(notes: Notes, rates: Sequence[TprAt], fpr: float) -> Cell:
+    """A cell with the TPR at one of the stated rates; a dash where it is not among them."""
     found = next((t for t in rates if t.fpr == fpr), None)
     return text("–", N) if found is None else _tpr_cell(notes, found)
 

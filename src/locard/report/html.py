@@ -14,8 +14,10 @@ from locard.files import write_file
 from locard.report import attack_tables, figures, record_table, wording
 from locard.report.model_card import model_card
 from locard.report.numbers import percent, precise, shown, thousands
+from locard.report.one_run import bound_shown, one_run_section
 from locard.report.redact import redact as without_names
 from locard.report.selected import selected_section
+from locard.report.sequential import sequential_section
 from locard.report.svg import visible
 from locard.report.tables import histogram_table, roc_table
 from locard.result import AuditResult, GroupPart, Result
@@ -29,6 +31,8 @@ MOST_ROWS = 40  # of a figure of groups; its table has them all
 
 SECTIONS = (
     ("verdict", "Verdict"),
+    ("one-run", "What one training run says"),
+    ("looks-section", "Pair after pair"),
     ("who", "Who could do this"),
     ("strength-section", "How well members can be told from others"),
     ("scores-section", "Scores"),
@@ -121,7 +125,11 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
     others = [a for a in r.scored if not a.headline]
     curves = [roc_table(a.roc, a.label, f"roc-{i}", len(r.scored)) for i, a in enumerate(r.scored)]
     selected = selected_section(r)
-    absent = [name for name, there in (("released-section", r.released), ("selected-section", selected)) if not there]
+    one_run = one_run_section(r)
+    looks = sequential_section(r)
+    optional: dict[str, Any] = {"released-section": r.released, "selected-section": selected}
+    optional |= {"one-run": one_run, "looks-section": looks}
+    absent = [name for name, there in optional.items() if not there]
     return {
         "r": r,
         "words": wording,
@@ -138,6 +146,8 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
         },
         "sections": [s for s in SECTIONS if s[0] not in absent],
         "selected": selected,
+        "one_run": one_run,
+        "looks": looks,
         "headline_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if a.headline],
         "other_roc_tables": [t for a, t in zip(r.scored, curves, strict=True) if not a.headline],
         "histogram_tables": [histogram_table(a.histogram, a.label, f"scores-{i}") for i, a in enumerate(r.scored)],
@@ -163,9 +173,11 @@ def _context(result: AuditResult, *, redacted: bool) -> dict[str, Any]:
 def _key_numbers(r: Result) -> list[tuple[str, str, str]]:
     """(value, what it is, how to read it) for the boxes under the verdict."""
     a, e = r.headline, r.exposed
+    run = r.one_run
+    first = [] if run is None else [(bound_shown(run), "ε of this training, at least", f"from one run, {run.attack}")]
     unit, total = ("units", r.data.units) if r.data.unit is not None else ("records", r.data.n)
     named = f"{thousands(e.suspected)} more suspected, {thousands(e.not_shown)} not shown"
-    out = [(f"{thousands(e.n)} of {thousands(total)}", f"{unit} exposed", named)]
+    out = first or [(f"{thousands(e.n)} of {thousands(total)}", f"{unit} exposed", named)]
     rate = attack_tables.headline_rate(a)
     if rate is None:
         reason = next((t.estimate.reason for t in a.tpr if t.estimate.reason), None) or "no rate was asked for"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from locard.report.attack_tables import headline_rate
 from locard.report.numbers import percent, shown, thousands
+from locard.report.one_run import bound_shown
+from locard.report.sequential import saved_words
 from locard.report.wording import OUTCOMES, access_words, references_short, tpr_words
 from locard.result import AuditResult
 
@@ -28,6 +30,13 @@ def model_card(result: AuditResult) -> str:
         said.append(f"{found} and finds {shown(rate.estimate, 'share')} of the members{bound} {tpr_words(rate.fpr)}.")
     if a.auc.confidence is not None:
         said.append(f"Intervals in brackets are at {percent(a.auc.confidence)}, for these records and this recipe.")
+    if r.sequential is not None:
+        said.append(saved_words(r.sequential))
+    if r.one_run is not None and r.one_run.epsilon.value is not None:
+        said.append(
+            f"From one training run, with {thousands(r.one_run.coins)} coins: epsilon is at least "
+            f"{bound_shown(r.one_run)} at delta {r.one_run.delta:g}; how much larger it is was not measured."
+        )
     e, total = r.exposed, r.data.units if r.data.unit is not None else r.data.n
     if e.fdr is None:
         said.append(f"No {unit} are named, because no error rate could be promised.")

@@ -107,6 +107,9 @@ def _keep(tree: dict[str, Any], result: AuditResult) -> None:
         part |= {"name": attack.name, "label": attack.label, "access": attack.access, "source": attack.source}
     tree["target"] |= {"kind": result.summary.target.kind, "design": result.summary.target.design}
     tree["policy"]["outcome"] = result.summary.policy.outcome
+    for part in ("one_run", "canaries", "sequential"):
+        kept = getattr(result.summary, part)
+        tree[part] = None if kept is None else kept.model_dump()
     tree["schema_version"], tree["locard_version"] = result.summary.schema_version, result.summary.locard_version
     tree["data"]["fingerprint"] = result.summary.data.fingerprint
     for part, group in zip(tree["groups"], (g for g in result.summary.groups if g.records >= FEWEST), strict=True):

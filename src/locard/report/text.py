@@ -12,8 +12,10 @@ import numpy as np
 from locard.errors import SettingsError
 from locard.report.attack_tables import stated_fprs
 from locard.report.numbers import p_value, percent, shown, thousands
+from locard.report.one_run import one_run_words
 from locard.report.record_table import by_unit, exposure_order, group_columns, interval_of, missing, whole
 from locard.report.selected import claims_words
+from locard.report.sequential import sequential_words
 from locard.report.svg import visible
 from locard.report.wording import OUTCOMES, access_words, grade_meaning
 from locard.result import AuditResult, Result
@@ -35,6 +37,8 @@ def summary_text(result: AuditResult, *, width: int = 88) -> str:
         _policy(r, width),
         [*_item("Controls", _controls(r), width), *_item("Data", _data(r), width), *_item("Models", _models(r), width)],
         _attacks(r, width),
+        [line for words in sequential_words(r) for line in _item("Pairs", words, width)],
+        [line for words in one_run_words(r) for line in _item("One run" if r.one_run else "Canaries", words, width)],
         _exposed(result, width),
         [line for words in claims_words(r) for line in _item("Claims", words, width)],
         _open_questions(r, width),

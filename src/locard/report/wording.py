@@ -160,6 +160,8 @@ def grade_meaning(grade: str, fdr: float | None) -> str:
 def design_sentence(result: Result) -> str:
     """How members and non-members came about, in plain words."""
     t = result.target
+    if t.models == 1 and t.kind == "procedure":
+        return "One model was trained. A fair coin decided, record by record, whether it was trained on it or not."
     how = {
         "pairs": (
             f"{thousands(t.models)} models were trained in {thousands(t.pairs)} pairs. For every pair a fair coin "
@@ -180,6 +182,18 @@ def design_sentence(result: Result) -> str:
 def interval_sentence(result: Result) -> str:
     """What the intervals mean and what they rest on."""
     t = result.target
+    if t.models == 1:
+        return (
+            f"Every interval here is of this one model, attacked on these {thousands(result.data.n)} records. It says "
+            f"nothing of another run of the same training."
+        )
+    if result.sequential is not None:
+        return (
+            f"Every interval of an AUC or a TPR is the end of a sequence over {thousands(t.pairs)} pairs of targets, "
+            f"attacked with {thousands(result.sequential.burn_in)} pairs of references that stayed the same; it holds "
+            f"although one looked after every pair. It is for these {thousands(result.data.n)} records and these "
+            f"references, and rests on the values of pairs being close to normally distributed."
+        )
     return (
         f"Every interval treats the pair of models as the unit ({thousands(t.pairs)} here), widened where an attack "
         f"learns from the same reference models (factor c in the tables; generous where the leak is strong). It is "

@@ -33,7 +33,11 @@ WRITTEN = (
     "result.json",
     "report.html",
     "run.json",
+    "rank.json",
+    "rank.html",
+    "rank.parquet",
 )
+STALE = ("result.json", "report.html", "claims.csv", "rank.json", "rank.html", "rank.parquet")
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "safetensors")
 
 
@@ -105,12 +109,12 @@ class RunFolder:
                 pass
         around = environment(settings.get("seed"), fingerprints)
         claims = any(str(a.get("name")).startswith("gmia") for a in settings.get("attack", ()))
-        aside = ("compute",) if claims else ("compute", "screen")  # no result depends on them
+        aside = ("compute", "rank") if claims else ("compute", "rank", "screen")  # no result depends on them
         same = {k: v for k, v in settings.items() if k not in aside}
         around["identity"] = hashlib.sha256(_json({"settings": same, "environment": around})).hexdigest()
         around["base"] = str(base.resolve())
         if read_environment(self.path).get("identity") != around["identity"]:
-            for stale in ("result.json", "report.html", "claims.csv", "screen.json", "screen.parquet"):
+            for stale in (*STALE, "screen.json", "screen.parquet"):
                 remove(self.path / stale)
         write_file(self.path / "environment.json", _json(around))
         write_file(self.path / "settings.toml", to_toml(settings).encode())

@@ -69,12 +69,17 @@ def epsilon_lower_bound(
     return Estimate(value=bound, low=bound, high=None, confidence=confidence, method=METHOD, n=values.size)
 
 
+def order_of_scores(values: Scores, inside: Membership, rng: np.random.Generator) -> Int64[np.ndarray, "records"]:
+    """Places of the records by score, lowest first; ties in a random order, to which the rows' order is nothing."""
+    canonical = np.lexsort((inside, values))  # the rows' order must not matter; the random key then breaks the ties
+    out: Int64[np.ndarray, "records"] = canonical[np.lexsort((rng.random(values.size), values[canonical]))]
+    return out
+
+
 def _right_guesses(values: Scores, inside: Membership, rng: np.random.Generator) -> Int64[np.ndarray, "records"]:
     """Right guesses among the first r, r = 1..records: highest, lowest, second highest, second lowest, ..."""
     size = values.size
-    canonical = np.lexsort((inside, values))  # the rows' order must not matter; the random key then breaks the ties
-    order = canonical[np.lexsort((rng.random(size), values[canonical]))]
-    ranked = inside[order]
+    ranked = inside[order_of_scores(values, inside, rng)]
     right: Bool[np.ndarray, "records"] = np.empty(size, dtype=np.bool_)
     right[0::2] = ranked[::-1][: (size + 1) // 2]
     right[1::2] = ~ranked[: size // 2]

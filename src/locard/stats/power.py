@@ -28,6 +28,26 @@ def smallest_nameable(pairs: int, n: int, *, q: float = 0.05) -> int | None:
     return least if least <= n else None
 
 
+def pairs_to_name(names: int, n: int, *, q: float = 0.05) -> int:
+    """Pairs from which ``names`` of ``n`` records can be named together, if models tell them apart in every pair.
+
+    Enough for the signed-rank contrast, and for hits in half of the pairs to name a record at all.
+
+    >>> pairs_to_name(10, 10_000), pairs_to_name(100, 10_000)
+    (15, 11)
+    """
+    if not 1 <= names <= n:
+        raise SettingsError(f"names: from 1 to {n} records (those that are audited) are needed, found {names}.")
+    pairs = 4
+    while (least := smallest_nameable(pairs, n, q=q)) is None or least > names or _unnameable(pairs // 2, names, n, q):
+        pairs += 1
+    return pairs
+
+
+def _unnameable(trials: int, names: int, n: int, q: float) -> bool:
+    return math.isnan(nameable_rate(trials, n, share=min(names / n, 0.999), q=q)[1])
+
+
 def audited_for(non_members: int) -> int:
     """Audited records that leave every model at least so many non-members, when fair coins decide who is a member.
 

@@ -9,7 +9,7 @@ import torch
 
 from locard.seeds import Seed
 
-EPOCHS, BATCH, RATE = 8, 50, 2e-3
+EPOCHS, BATCH, RATE = 6, 100, 4e-3
 Regressor = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -19,7 +19,7 @@ def picture_regressor(
     """``f(pictures, classes) -> mean, spread`` of the margin, and the spread over all.
 
     Two convolutions of stride 2, 64 units, then mean and log spread; the class joins before the units. Adam on the
-    negative log-likelihood, 8 passes.
+    negative log-likelihood, 6 passes.
 
     Args:
         features: ``[pictures, rows, columns]`` or with channels last; bytes are divided by 255.
