@@ -21,6 +21,9 @@ ATTACKS = [
     ("quantile", {}),
     ("ensemble", {}),
     ("ensemble", {"how": "union", "attacks": ("lira", "loss")}),
+    ("trajectory", {}),
+    ("attack_d", {}),
+    ("loss_trace", {}),
 ]
 
 
