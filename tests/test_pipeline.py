@@ -219,7 +219,8 @@ def test_a_watch_hears_every_stage(records, quick):
 def test_run_json_says_how_long_each_stage_took(records, quick, tmp_path):
     locard.audit(records(80), TREE, models=4, attacks=["loss"], out=tmp_path / "run", **quick)
     timings = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert list(timings["stage_seconds"]) == ["assessing", "preparing", "training", "writing"]  # sorted, as all of it
+    stages = ["assessing", "distilling", "preparing", "training", "writing"]
+    assert list(timings["stage_seconds"]) == stages  # sorted, as all of it
     assert 0 < sum(timings["stage_seconds"].values()) < 60
 
 

@@ -75,7 +75,7 @@ def test_any_attack_without_references_can_be_inside(inner, world):
 
 @pytest.mark.parametrize("inner", ["lira", "mentr", "attack_p", "calibrated"])
 def test_others_are_refused_with_the_list(inner):
-    with pytest.raises(SettingsError, match=r"'confidence', 'entropy', 'gap', 'loss', or an object"):
+    with pytest.raises(SettingsError, match=r"'confidence', 'entropy', 'gap', 'loss', 'ml_leaks_3', or an object"):
         Calibrated(attack=inner)
 
 
