@@ -47,9 +47,9 @@ class QuantileRegression:
     Source: Bertran, Tang, Kearns, Morgenstern, Roth, Wu 2023 (NeurIPS, arXiv:2307.03694).
 
     Departs: gradient boosting of scikit-learn instead of CatBoost, on its defaults with 60 rounds instead of searched
-    settings; a small network instead of a pretrained ConvNeXt; the class is a feature; of more than 200 features boosting
-    is shown those most correlated with the margin of the records that it learns from. The spread is learnt from
-    absolute residuals of records that the mean was not learnt from. Queries are averaged.
+    settings; a small network instead of a pretrained ConvNeXt; the class is a feature; of more than 200 features
+    boosting is shown those most correlated with the margin of the records that it learns from. The spread is learnt
+    from absolute residuals of records that the mean was not learnt from. Queries are averaged.
     """
 
     head: Literal["auto", "gaussian", "pinball", "network"] = "auto"
