@@ -101,3 +101,17 @@ def test_a_population_without_features_is_refused():
     few = Population(nobody.y, Target(nobody), References.empty(3), np.zeros((3, 2)))
     with pytest.raises(NotEnoughReferences, match="8 population records"):
         attack("quantile").score(target, records, None, population=few)
+
+
+def test_wide_tables_are_narrowed_to_what_goes_with_the_margin(auc):
+    """300 columns, of which one explains the margin: it is among the 200 that are kept, whatever its place."""
+    rng = np.random.default_rng(6)
+    records, target, population, inside = case(1, count=1000, known=600, shift=1.5)
+
+    def wide(x):
+        return np.concatenate([rng.normal(size=(len(x), 298)), x], axis=1)
+
+    other = Records(ids=records.ids, features=wide(records.features), labels=records.labels)
+    people = Population(population.y, population.target, population.references, wide(population.features))
+    scores = attack("quantile").score(target, other, None, population=people)
+    assert auc(scores[1:], inside[1:]) > 0.75
