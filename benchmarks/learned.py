@@ -1,5 +1,6 @@
-"""Learned attackers over 64 models x 10,000 records x 10 classes, leave-one-pair-out over all 64, on two processes.
+"""Attackers that learn, and those that read histories: 64 models x 10,000 records x 10 classes, two processes.
 
+All 64 models are targets. Training of students is not in it: what they say is made up.
 The promise is in seconds, so that it is printed as the share of them used.
 """
 
@@ -20,12 +21,15 @@ from locard.assess.selftest import world
 from locard.attacks import attack
 from locard.data.records import Records
 from locard.observe.observations import ArrayReader, Observations
+from locard.observe.traces import TraceArray
 from locard.plan.designs import pairs
 from locard.seeds import Seed
 
 SECONDS = 180.0
 MODELS, RECORDS, POPULATION, CLASSES, FEATURES = 64, 10_000, 2_000, 10, 50
-ATTACKS = ("shadow", "quantile", "ml_leaks_1", "truex", "ensemble", "ml_leaks_2", "ml_leaks_3")  # the longest first
+EPOCHS, METRICS, STUDENTS = 20, 5, 8  # of what students say; training them is not timed
+ATTACKS = ("sequence", "quantile", "trajectory", "truex", "ensemble", "shadow", "ml_leaks_1")  # the longest first
+ATTACKS += ("loss_trace", "attack_d", "ml_leaks_2", "ml_leaks_3")
 
 
 def made() -> Audited:
@@ -35,7 +39,13 @@ def made() -> Audited:
     x = rng.normal(size=(RECORDS + POPULATION, FEATURES))
     records = Records(ids=range(RECORDS), features=x[:RECORDS], labels=y[:RECORDS])
     plan = pairs(records, np.arange(RECORDS), models=MODELS, seed=Seed(7))
-    said = Observations(ArrayReader(observed(rng, y[:RECORDS], plan.member)), records.y)
+    traces = {
+        "distilled": rng.normal(size=(MODELS, RECORDS, EPOCHS, METRICS)).astype(np.float32),
+        "training": rng.normal(size=(MODELS, RECORDS, EPOCHS)),
+        "students": rng.normal(size=(MODELS, RECORDS, STUDENTS)),
+    }
+    kept = {name: TraceArray(np.abs(array).astype(np.float32)) for name, array in traces.items()}
+    said = Observations(ArrayReader(observed(rng, y[:RECORDS], plan.member)), records.y, traces=kept)
     population = Observations(ArrayReader(observed(rng, y[RECORDS:], None)), y[RECORDS:].astype(np.int64))
     elsewhere = world(Seed(8), models=4, shift=0.5, strong=0.5, records=1000)
     audited = Audited(records, plan, said, population, Seed(7), population_features=x[RECORDS:])

@@ -17,7 +17,7 @@ from jaxtyping import Float64
 
 from locard.attacks.stacked import SEED, Class, descend, error_of, sigmoid
 
-BLOCK = 8_192  # sequences asked at a time
+BLOCK = 512  # sequences asked at a time: what they need then stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,38 @@ def recurrent_logit(net: Recurrent, x: Float64[np.ndarray, "records steps metric
     """What one network says."""
     out = np.empty(len(x))
     for start in range(0, len(x), BLOCK):
-        part = np.ascontiguousarray(x[start : start + BLOCK].transpose(1, 0, 2))[:, None]
-        out[start : start + BLOCK] = _forward(net, part).logits[0]
+        out[start : start + BLOCK] = _asked(net, np.ascontiguousarray(x[start : start + BLOCK].transpose(1, 2, 0)))
+    return out
+
+
+def _asked(net: Recurrent, x: Float64[np.ndarray, "steps metrics rows"]) -> Float64[np.ndarray, "rows"]:
+    """``_forward`` for one network, in place, rows last, and without what the way back needs: in half the time."""
+    w = net.state.shape[1]
+    inputs, state, offset = net.inputs[0].T.copy(), net.state[0].T.copy(), net.offset[0].T
+    states = np.zeros((len(x) + 1, w, x.shape[2]))
+    with np.errstate(over="ignore"):  # 1 / (1 + inf) is the 0 that it should be
+        for t, shown in enumerate(x):
+            before, after = states[t], states[t + 1]
+            given, recurrent = inputs @ shown, state @ before
+            given += offset
+            both, new = given[: 2 * w], recurrent[2 * w :]
+            both += recurrent[: 2 * w]
+            np.negative(both, out=both)
+            np.exp(both, out=both)
+            both += 1.0
+            np.reciprocal(both, out=both)
+            new *= both[:w]
+            new += given[2 * w :]
+            np.tanh(new, out=new)
+            np.subtract(before, new, out=after)
+            after *= both[w:]
+            after += new
+    last, seen = states[-1], states[1:]
+    weight = (seen * last).sum(axis=1)
+    weight = np.exp(weight - weight.max(axis=0))
+    weight /= weight.sum(axis=0)
+    context = (seen * weight[:, None]).sum(axis=0)
+    out: np.ndarray = net.out[0, :w, 0] @ last + net.out[0, w:, 0] @ context + net.bias[0, 0, 0]
     return out
 
 
