@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from locard.attacks import attack
-from locard.attacks.learned import LARGEST, Lesson, build_classifier, classifier, network, rows_of, teach
-from locard.attacks.small_network import DECAY, RATE, train_networks
+from locard.attacks.learned import DECAY, LARGEST, RATE, Lesson, build_classifier, classifier, network, rows_of, teach
 from locard.errors import SettingsError
 from locard.observe.signals import LogOdds
 from locard.seeds import Seed
@@ -31,21 +30,19 @@ def test_the_network_is_what_torch_makes_of_the_same_start():
     weight = rng.random((2, 30))
     weight[1, 20:] = 0.0
     weight /= weight.sum(axis=1, keepdims=True)
-    made = train_networks(x, inside, weight, hidden=5, steps=20, seed=Seed(3))
-    start = train_networks(x, inside, weight, hidden=5, steps=0, seed=Seed(3))
+    made = network(5, 20, Seed(3))(x, inside, weight)
+    start = network(5, 0, Seed(3))(x, inside, weight)
     for g in range(2):
-        inward = torch.tensor(start.inward[g], requires_grad=True)
-        outward = torch.tensor(start.outward[g], requires_grad=True)
-        learner = torch.optim.AdamW([inward, outward], lr=RATE, weight_decay=DECAY)
+        (w, b), (v, c) = ((torch.tensor(p[g], requires_grad=True) for p in layer) for layer in start.layers)
+        learner = torch.optim.AdamW([w, b, v, c], lr=RATE, weight_decay=DECAY)
         for _ in range(20):
-            hidden = torch.relu(torch.tensor(x[g]) @ inward[:-1] + inward[-1])
-            out = hidden @ outward[:-1] + outward[-1]
+            out = (torch.relu(torch.tensor(x[g]) @ w + b) @ v + c)[:, 0]
             each = torch.nn.functional.binary_cross_entropy_with_logits(out, torch.tensor(inside[g]), reduction="none")
             learner.zero_grad()
             (torch.tensor(weight[g]) * each).sum().backward()
             learner.step()
-        np.testing.assert_allclose(made.inward[g], inward.detach().numpy(), rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(made.outward[g], outward.detach().numpy(), rtol=1e-9, atol=1e-12)
+        for mine, theirs in zip([p for layer in made.layers for p in layer], (w, b, v, c), strict=True):
+            np.testing.assert_allclose(mine[g], theirs.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_calibrated_log_odds_are_those_of_a_known_world(bound):

@@ -142,7 +142,7 @@ def test_gradients_are_those_of_the_cross_entropy():
         z = np.stack([layers_logit([(a[k], b[k]) for a, b in layers], x[k]) for k in range(2)])
         return (np.logaddexp(0, z) - y * z).mean(axis=1).sum()
 
-    found = stacked._gradients(layers, x, y, w)
+    found = stacked.gradients_of(layers, x, y, w)
     for p, g in zip([p for layer in layers for p in layer], found, strict=True):
         for at in [(0, *(0,) * (p.ndim - 1)), tuple(n - 1 for n in p.shape)]:
             p[at] += 1e-6

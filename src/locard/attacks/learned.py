@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from locard.attacks.small_network import train_networks
+from locard.attacks.stacked import Layers, descend, gradients_of, layers_logit
 from locard.errors import SettingsError
 from locard.observe.references import References
 from locard.observe.signals import Signal
@@ -31,6 +31,7 @@ MOST = 400  # rows of each side of a class; more cost time and found no more on 
 MOST_TOGETHER = 2000  # the same, where all classes are one group
 HELD_BACK = 3  # every third row calibrates
 NEWTON = 25
+RATE, DECAY = 0.02, 0.05  # of AdamW
 LARGEST = 30.0  # log-odds of one reference's attack model: none of them decides alone
 
 
@@ -212,11 +213,37 @@ def _calibrated(value: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     return (slope / scale, shift) if slope > 0 else (0.0, 0.0)
 
 
-def network(hidden: int, steps: int, seed: Seed) -> Fit:
-    """The attack model of Shokri et al.: one hidden layer of ReLU units."""
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """One hidden layer a group, side by side."""
 
-    def fit(x: np.ndarray, inside: np.ndarray, weight: np.ndarray) -> Decision:
-        return train_networks(x, inside, weight, hidden=hidden, steps=steps, seed=seed)
+    layers: Layers
+
+    def __call__(self, x: np.ndarray, group: int) -> np.ndarray:
+        """Log-odds of membership from ``float64[rows, features]``."""
+        return layers_logit([(w[group], b[group]) for w, b in self.layers], x)
+
+
+def network(hidden: int, steps: int, seed: Seed) -> Fit:
+    """The attack model of Shokri et al.: one hidden layer of ReLU units, the same first weights for every group.
+
+    All rows are one batch, so that their order leaves no trace but rounding.
+    """
+
+    def fit(x: np.ndarray, inside: np.ndarray, weight: np.ndarray) -> Networks:
+        rng, (groups, rows, features) = seed.generator(), x.shape
+        inward = rng.normal(size=(features + 1, hidden))[:-1] * np.sqrt(2.0 / (features + 1))
+        outward = rng.normal(size=(hidden, 1)) / np.sqrt(hidden)
+        layers = [(np.tile(w, (groups, 1, 1)), np.zeros((groups, 1, w.shape[1]))) for w in (inward, outward)]
+        descend(
+            [part for layer in layers for part in layer],
+            lambda _: gradients_of(layers, x, inside, weight),
+            [np.arange(rows)] * steps,
+            rate=RATE,
+            decay=DECAY,
+            steady=True,
+        )
+        return Networks(layers)
 
     return fit
 

@@ -161,7 +161,7 @@ def train_layers(lessons: Class, hidden: Sequence[int], *, steps: int, rate: flo
     flat = [p for layer in layers for p in layer]
 
     def gradients(rows: np.ndarray) -> list[np.ndarray]:
-        return _gradients(layers, lessons.x[:, rows], lessons.y[:, rows], lessons.weight[:, rows])
+        return gradients_of(layers, lessons.x[:, rows], lessons.y[:, rows], lessons.weight[:, rows])
 
     descend(flat, gradients, lessons.batches(steps, rng), rate=rate, decay=decay)
     return [[(w[k], b[k]) for w, b in layers] for k in range(count)]
@@ -174,14 +174,15 @@ def descend(
     *,
     rate: float,
     decay: float,
+    steady: bool = False,
 ) -> None:
-    """(In place.) AdamW, a step a batch; the rate falls to 0 along half a cosine.
+    """(In place.) AdamW, a step a batch; the rate falls to 0 along half a cosine, or is ``steady``.
 
     Source: Loshchilov and Hutter 2019 (ICLR, arXiv:1711.05101).
     """
     moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
     for step, rows in enumerate(batches, start=1):
-        now = rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / len(batches)))
+        now = rate if steady else rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / len(batches)))
         for p, g, (m, v) in zip(parameters, gradients_of(rows), moments, strict=True):
             m += 0.1 * (g - m)
             v += 0.001 * (g * g - v)
@@ -201,7 +202,7 @@ def error_of(logits: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarra
     return out
 
 
-def _gradients(layers: Layers, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
+def gradients_of(layers: Layers, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
     """Of each reference's weighted mean cross-entropy, layer by layer: weights, offsets."""
     outputs = [x]
     for i, (w, b) in enumerate(layers):
@@ -209,9 +210,11 @@ def _gradients(layers: Layers, x: np.ndarray, y: np.ndarray, weight: np.ndarray)
         outputs.append(np.maximum(z, 0.0) if i < len(layers) - 1 else z)
     back = error_of(outputs[-1][..., 0], y, weight)[..., None]
     out: list[np.ndarray] = []
-    for (w, _), inputs in zip(reversed(layers), reversed(outputs[:-1]), strict=True):
+    for i in reversed(range(len(layers))):
+        inputs = outputs[i]
         out[:0] = [inputs.swapaxes(1, 2) @ back, back.sum(axis=1, keepdims=True)]
-        back = (back @ w.swapaxes(1, 2)) * (inputs > 0)
+        if i:  # nobody asks for the gradient by the features
+            back = (back @ layers[i][0].swapaxes(1, 2)) * (inputs > 0)
     return out
 
 
