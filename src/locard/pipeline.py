@@ -14,7 +14,7 @@ import numpy as np
 
 from locard.assess import parts
 from locard.assess.assemble import assess
-from locard.assess.choose import as_settings, build_attacks, runnable
+from locard.assess.choose import build_attacks, runnable, tree_given
 from locard.assess.indirect import Networks
 from locard.assess.looks_at_pairs import Sequential
 from locard.assess.parts import Case, in_threads
@@ -40,7 +40,7 @@ from locard.run.choose_backend import choose_backend, grouping_of, local_workers
 from locard.run.folder import RunFolder, Stages
 from locard.run.training import Watch, train_missing
 from locard.seeds import Seed
-from locard.settings import AttackSettings, Settings, make_settings
+from locard.settings import Settings, make_settings
 from locard.stopped import only_finished
 from locard.train.asked import Run
 from locard.train.choose_recipe import recipe_given, written_down
@@ -246,12 +246,7 @@ def audit(
     >>> result.summary.target.pairs, len(result.records)
     (4, 456)
     """
-    tree: dict[str, Any] = {"name": "audit", "seed": seed, "data": {"source": "records in memory"}}
-    tree |= {"references": {"models": models} if checkpoints is None else {}, "target": {}}
-    if attacks is not None:
-        tree["attack"] = [a if isinstance(a, str | Mapping) else as_settings(a) for a in attacks]
-    for name, section in sections.items():
-        tree[name] = tree.get(name, {}) | dict(section) if isinstance(section, Mapping) else section
+    tree = tree_given("audit", seed, attacks, sections, models=models if checkpoints is None else None)
     problems = Problems()
     used: Recipe | Checkpoints | None = None
     trained_here = True
@@ -270,7 +265,7 @@ def audit(
     built: list[tuple[str, Attack]] = []
     with problems.gather():
         given = attacks if attacks is not None else settings.attack if settings is not None else ()
-        built = build_attacks([AttackSettings(**a) if isinstance(a, Mapping) else a for a in given])
+        built = build_attacks(list(given))
     if settings is None:
         problems.settle()
     assert settings is not None  # else there were problems

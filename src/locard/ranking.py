@@ -14,7 +14,7 @@ import numpy as np
 
 from locard import __version__
 from locard.assess import rank_study
-from locard.assess.choose import ALL_TRACES, as_settings, build_attacks, runnable
+from locard.assess.choose import ALL_TRACES, build_attacks, runnable, tree_given
 from locard.assess.parts import in_threads
 from locard.assess.rank_picks import Picked
 from locard.assess.rank_study import study
@@ -198,7 +198,7 @@ def rank(
         records: the records; a part is attacked, the rest is population.
         recipe: as in ``locard.audit``.
         models: reference models in all, targets included.
-        attacks: names or attack objects, the declared headline first. Default: every attack that the plan can serve.
+        attacks: names, tables or attack objects, the declared headline first. Default: all that the plan can serve.
         seed: the same seed gives the same numbers.
         out: the run folder; without one, nothing is kept but the result.
         watch: who hears of progress and warnings.
@@ -219,12 +219,7 @@ def rank(
     >>> sorted(result.table["attack"])
     ['lira', 'loss']
     """
-    tree: dict[str, Any] = {"name": "rank", "seed": seed, "data": {"source": "records in memory"}}
-    tree |= {"references": {"models": models}, "target": {}}
-    if attacks is not None:
-        tree["attack"] = [a if isinstance(a, str) else as_settings(a) for a in attacks]
-    for name, section in sections.items():
-        tree[name] = tree.get(name, {}) | dict(section) if isinstance(section, Mapping) else section
+    tree = tree_given("rank", seed, attacks, sections, models=models)
     problems = Problems()
     used = None
     with problems.gather():

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from locard.assess.choose import as_settings, build_attacks, fewest_references, label, registered_name, runnable
+from locard.assess.choose import (
+    as_settings,
+    build_attacks,
+    fewest_references,
+    label,
+    registered_name,
+    runnable,
+    tree_given,
+)
 from locard.attacks import attack, attack_names
 from locard.data.split import Split
 from locard.errors import NotEnoughReferences, SettingsError
@@ -120,3 +128,15 @@ def test_what_is_no_attack_is_refused(thing):
         build_attacks([thing])
     with pytest.raises(SettingsError, match="attack object is needed"):
         as_settings(thing)
+
+
+def test_attacks_come_as_names_tables_or_objects():
+    inside = attack("mentr", thresholds="none")
+    given = ["loss", {"name": "lira", "offline": True}, attack("calibrated", attack=inside)]
+    built = dict(build_attacks(given))
+    assert list(built) == ["loss", "lira", "calibrated"]
+    assert built["lira"] == attack("lira", offline=True)
+    tree = tree_given("audit", 3, given, {"data": {"pool": 9}}, models=None)
+    assert dict(build_attacks(tree["attack"])) == built, "what is written down builds the same attacks"
+    assert tree["data"] == {"source": "records in memory", "pool": 9}
+    assert tree["references"] == {}

@@ -93,3 +93,11 @@ def test_difficulty_is_what_it_takes_away(shifted, auc):
     w = shifted(1.2, models=32, records=5_001, spread=4.0)
     assert auc(w.score(Confidence()), w.truth) < 0.62
     assert auc(w.score(Calibrated()), w.truth) > 0.7
+
+
+def test_the_attack_inside_may_come_as_a_table_as_settings_files_have_it():
+    made = attack("calibrated", attack={"name": "mentr", "thresholds": "none"})
+    assert made == attack("calibrated", attack=attack("mentr", thresholds="none"))
+    for wrong in ({"name": "mentr"}, {"name": "nobody"}, {}, 3):
+        with pytest.raises(SettingsError):
+            attack("calibrated", attack=wrong)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-from locard.attacks import ATTACKS, CLAIMING
+from locard.attacks import ATTACKS, CLAIMING, attack_of
 from locard.attacks import attack as build_attack
 from locard.attacks.protocol import Attack
 from locard.check import Problems
@@ -54,6 +54,8 @@ def build_attacks(wanted: tuple[AttackSettings, ...] | list[Any]) -> list[tuple[
                 built.append((item.name, build_attack(item.name, **item.own)))
             elif isinstance(item, str):
                 built.append((item, build_attack(item)))
+            elif isinstance(item, Mapping):
+                built.append((str(item.get("name", "")), attack_of(item)))
             else:
                 built.append((registered_name(item), _an_attack(item)))
     labels = [label(name, attack) for name, attack in built]
@@ -92,6 +94,26 @@ def runnable(
         else:
             left_out.append(NotRun(name=label(name, attack), reason=f"{missing} (plan {plan.design!r})"))
     return Chosen(attacks, names, tuple(left_out))
+
+
+def tree_given(
+    name: str, seed: int, attacks: Sequence[Any] | None, sections: Mapping[str, Any], *, models: int | None
+) -> dict[str, Any]:
+    """The settings that Python's arguments stand for, as plain values; nothing is checked.
+
+    Args:
+        name, seed: as in the settings.
+        attacks: names, tables or objects; None for the default.
+        sections: the other sections by name.
+        models: of ``[references]``; None where models were trained elsewhere.
+    """
+    tree: dict[str, Any] = {"name": name, "seed": seed, "data": {"source": "records in memory"}}
+    tree |= {"references": {} if models is None else {"models": models}, "target": {}}
+    if attacks is not None:
+        tree["attack"] = [a if isinstance(a, str | Mapping) else as_settings(a) for a in attacks]
+    for section, given in sections.items():
+        tree[section] = tree.get(section, {}) | dict(given) if isinstance(given, Mapping) else given
+    return tree
 
 
 def fewest_references(plan: Plan) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,30 @@ def attack(name: str, /, **settings: Any) -> Attack:
         raise SettingsError(problems)
     built: Attack = made(**settings)
     return built
+
+
+def attack_of(item: Any) -> Attack:
+    """An attack as settings name it: by name, as a table of a name and settings, or the object itself.
+
+    Raises:
+        SettingsError: it is none of these, or names no attack.
+
+    >>> attack_of({"name": "lira", "offline": True})
+    LiRA(variance='student', offline=True)
+    """
+    from locard.attacks.protocol import Attack
+
+    if isinstance(item, str):
+        return attack(item)
+    if isinstance(item, Mapping):
+        settings = dict(item)
+        return attack(str(settings.pop("name", "")), **settings)
+    if isinstance(item, Attack):
+        return item
+    raise SettingsError(
+        f"attack: a name, a table with one, or an attack object is needed, found {item!r}. Give, for example, "
+        f"'lira' or attack('lira', variance='pooled')."
+    )
 
 
 def attack_names() -> list[str]:

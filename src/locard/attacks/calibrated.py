@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from locard.attacks import ATTACKS, attack, attack_of
 from locard.attacks.fields import check_fields
 from locard.attacks.protocol import Attack, Needs, checked
 from locard.data.records import Records
@@ -24,7 +25,8 @@ class Calibrated:
     target; in the attack's unit.
 
     Args:
-        attack: the attack inside, by name (with its defaults) or as an object such as ``Mentr(thresholds="none")``.
+        attack: the attack inside: by name (with its defaults), as a table ``{"name": ..., ...}``, or as an object such
+            as ``Mentr(thresholds="none")``.
         references: ``"out"``: the mean over OUT references. ``"both"``: halfway between the mean over IN and the mean
             over OUT references, each weighing the same whatever their numbers.
 
@@ -39,10 +41,10 @@ class Calibrated:
     references: Literal["out", "both"] = "out"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.attack, str):
+            object.__setattr__(self, "attack", attack_of(self.attack))
         check_fields(self)
         if not _alone(self.inner):
-            from locard.attacks import ATTACKS, attack
-
             fit = [repr(n) for n in ATTACKS if n not in ("calibrated", "sablayrolles") and _alone(attack(n))]
             raise SettingsError(
                 f"Calibrated.attack: an attack that needs neither references nor population is needed "
@@ -52,9 +54,7 @@ class Calibrated:
     @property
     def inner(self) -> Attack:
         """The attack inside."""
-        from locard.attacks import attack
-
-        return attack(self.attack) if isinstance(self.attack, str) else self.attack
+        return attack_of(self.attack)
 
     @property
     def access(self) -> Access:

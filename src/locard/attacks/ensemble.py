@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64
 from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 
+from locard.attacks import attack_of
 from locard.attacks.fields import Limits, check_fields
 from locard.attacks.protocol import Attack, Needs, checked
 from locard.data.records import Records
@@ -60,7 +61,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         given = (self.attacks,) if isinstance(self.attacks, str | Mapping) else tuple(self.attacks)
-        object.__setattr__(self, "attacks", tuple(i if isinstance(i, str) else _made(i) for i in given))
+        object.__setattr__(self, "attacks", tuple(i if isinstance(i, str) else attack_of(i) for i in given))
         check_fields(self)
         names = [repr(a) for a in self.inner]
         if len(names) < 2 or len(set(names)) < len(names):
@@ -76,7 +77,7 @@ class Ensemble:
     @property
     def inner(self) -> tuple[Attack, ...]:
         """The attacks."""
-        return tuple(_made(i) for i in self.attacks)
+        return tuple(attack_of(i) for i in self.attacks)
 
     @property
     def access(self) -> Access:
@@ -148,19 +149,6 @@ class Ensemble:
         if len(apart) and not references.is_thinned:
             return references.without(gone)
         return references.only(left).thinned(Seed(self.seed).child("ensemble", place).generator())
-
-
-def _made(item: Any) -> Attack:
-    from locard.attacks import attack
-
-    if isinstance(item, str):
-        return attack(item)
-    if isinstance(item, Mapping):
-        settings = dict(item)
-        return attack(str(settings.pop("name", "")), **settings)
-    if isinstance(item, Attack):
-        return item
-    raise SettingsError(f"ensemble: names of attacks or attacks are needed, found {item!r}.")
 
 
 def _players(references: References) -> Int64[np.ndarray, "references"]:
