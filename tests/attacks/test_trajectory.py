@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from locard.attacks import attack
+from locard.attacks import attack, recurrent
 from locard.attacks.stacked import Class, Lessons, error_of, layers_logit, lessons_of, train_layers
 from locard.attacks.trajectory import features
 from locard.data.records import Records
@@ -198,3 +198,12 @@ def test_without_snapshots_it_says_where_they_come_from(name, world):
     bare = Target.from_arrays(logits=w.logits[0], labels=w.y)
     with pytest.raises(AccessDenied, match="needs snapshots of a student distilled from every model, but the target"):
         attack(name).score(bare, w.records, w.references())
+
+
+def test_asking_a_recurrent_network_is_the_pass_that_it_was_trained_by():
+    """Two ways to write it down, one in place and in blocks: the same logits, whatever the blocks."""
+    rng = np.random.default_rng(5)
+    net = recurrent.Recurrent(*(rng.normal(size=s) for s in ((1, 5, 12), (1, 4, 12), (1, 1, 12), (1, 8, 1), (1, 1, 1))))
+    x = 3 * rng.normal(size=(2 * recurrent.BLOCK + 7, 6, 5))
+    slow = recurrent._forward(net, np.ascontiguousarray(x.transpose(1, 0, 2))[:, None]).logits[0]
+    np.testing.assert_allclose(recurrent.recurrent_logit(net, x), slow, rtol=1e-12, atol=1e-13)

@@ -77,33 +77,38 @@ def recurrent_logit(net: Recurrent, x: Float64[np.ndarray, "records steps metric
 
 
 def _asked(net: Recurrent, x: Float64[np.ndarray, "steps metrics rows"]) -> Float64[np.ndarray, "rows"]:
-    """``_forward`` for one network, in place, rows last, and without what the way back needs: in half the time."""
+    """``_forward`` for one network, in place, rows last, and without what the way back needs: in a fifth of the time.
+
+    What a step reads stands in one array, the state, the metrics and a 1, so that both gates are one product.
+    """
+    steps, metrics, rows = x.shape
     w = net.state.shape[1]
-    inputs, state, offset = net.inputs[0].T.copy(), net.state[0].T.copy(), net.offset[0].T
-    states = np.zeros((len(x) + 1, w, x.shape[2]))
+    every = np.concatenate([net.state[0], net.inputs[0], net.offset[0]]).T  # [3w, w + metrics + 1]
+    gates, of_state, of_given = -every[: 2 * w], every[2 * w :, :w].copy(), every[2 * w :, w:].copy()
+    read = np.empty((steps + 1, w + metrics + 1, rows))
+    read[0, :w] = 0.0
+    read[:-1, w:-1] = x
+    read[:, -1] = 1.0
     with np.errstate(over="ignore"):  # 1 / (1 + inf) is the 0 that it should be
-        for t, shown in enumerate(x):
-            before, after = states[t], states[t + 1]
-            given, recurrent = inputs @ shown, state @ before
-            given += offset
-            both, new = given[: 2 * w], recurrent[2 * w :]
-            both += recurrent[: 2 * w]
-            np.negative(both, out=both)
+        for t in range(steps):
+            before, after = read[t, :w], read[t + 1, :w]
+            both = gates @ read[t]
             np.exp(both, out=both)
             both += 1.0
             np.reciprocal(both, out=both)
+            new = of_state @ before
             new *= both[:w]
-            new += given[2 * w :]
+            new += of_given @ read[t, w:]
             np.tanh(new, out=new)
             np.subtract(before, new, out=after)
             after *= both[w:]
             after += new
-    last, seen = states[-1], states[1:]
-    weight = (seen * last).sum(axis=1)
+    seen = read[1:, :w]
+    weight = (seen * seen[-1]).sum(axis=1)
     weight = np.exp(weight - weight.max(axis=0))
     weight /= weight.sum(axis=0)
     context = (seen * weight[:, None]).sum(axis=0)
-    out: np.ndarray = net.out[0, :w, 0] @ last + net.out[0, w:, 0] @ context + net.bias[0, 0, 0]
+    out: np.ndarray = net.out[0, :w, 0] @ seen[-1] + net.out[0, w:, 0] @ context + net.bias[0, 0, 0]
     return out
 
 
