@@ -54,6 +54,7 @@ def equal(net_state, stack):
     expected = {k: v for k, v in net_state.items() if not k.endswith("num_batches_tracked")}
     assert expected.keys() == {k for k in found if not k.startswith("scaling")}
     for name, value in expected.items():
+        assert found[name].is_contiguous(), name  # files hold numbers in the order of their shape
         torch.testing.assert_close(found[name], value, rtol=0, atol=CLOSE, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -340,3 +341,21 @@ def test_a_batch_without_weight_has_loss_zero(numbers):
     state = train_one(recipe, recipe.data(r, "cpu"), Run(np.arange(20), 1)).tensors(0)
     for name, value in start(lambda: mlp((5,), 3, hidden=[6, 4]), 1).state_dict().items():
         assert torch.equal(value, state[name])
+
+
+def pictures_of_their_own(shape, classes):
+    net = cnn(shape, classes, channels=[2], dense=4)
+    flat = net[-4]
+    flat.forward = lambda x: x.view(len(x), -1)  # what many networks do, and other layouts refuse
+    return net
+
+
+def test_only_built_in_networks_are_laid_out_anew(numbers):
+    records = numbers(shape=(2, 8, 8))
+    run = Run(np.arange(20), 1)
+    layouts = {}
+    for module, params in (("cnn", {"channels": [2], "dense": 4}), (pictures_of_their_own, {})):
+        recipe = TorchRecipe(module=module, params=params, steps=3, batch_size=8)
+        (weight, *_) = train_one(recipe, recipe.data(records, "cpu"), run).params.values()
+        layouts[recipe.name.split("(")[0].split(",")[0]] = weight[0].is_contiguous(memory_format=torch.channels_last)
+    assert layouts == {"cnn": True, "pictures_of_their_own": False}

@@ -122,10 +122,11 @@ def holds(draw, numbers, runs, apart):
     optimizer, optimizer_params = draw(st.sampled_from(OPTIMISERS))
     length = {"steps": STEPS} if draw(st.booleans()) else {"epochs": draw(st.integers(1, 3))}
     loss = {"loss": squared} if draw(st.booleans()) else {"label_smoothing": draw(st.sampled_from([0.0, 0.2]))}
+    norm = draw(st.booleans())
     recipe = TorchRecipe(
         module=net,
         params={
-            "norm": draw(st.booleans()),
+            "norm": norm,
             "dropout": draw(st.sampled_from([0.0, 0.4])),
             "often": draw(st.booleans()),
             "logits": 1 if classes == 2 and draw(st.booleans()) else None,
@@ -134,7 +135,8 @@ def holds(draw, numbers, runs, apart):
         optimizer=optimizer,
         optimizer_params=optimizer_params,
         learning_rate=0.02,
-        batch_size=draw(st.integers(2, 16)),
+        # two normalised records are +1 and -1 whatever the weights: gradients are rounding, which AdamW makes large
+        batch_size=draw(st.integers(3 if norm else 2, 16)),
         drop_last=draw(st.booleans()),
         clip_norm=draw(st.sampled_from([None, 0.2])),
         augment=draw(st.sampled_from([("identity",), ("identity", "noise(0.3)", "noise(0.3)")])),

@@ -46,7 +46,7 @@ def train_one(
         A stack of this one model.
     """
     with own_randomness(data.device):
-        keyed = fresh(recipe, data, run.seed)
+        keyed = laid_out(recipe, fresh(recipe, data, run.seed))
         index, held = held_out(recipe, run)
         length = length_of(recipe, len(index))
         scaling = data.scaling([index])
@@ -104,6 +104,17 @@ def _loss_of(
         return loss.item()
 
     return torch.enable_grad()(loss_and_gradient)
+
+
+def laid_out(recipe: TorchRecipe, keyed: Keyed) -> Keyed:
+    """(In place.) Convolutions of built-in networks get their channels side by side in memory.
+
+    A step of a small network then takes three quarters of its time (two convolutions, one thread). Modules of the
+    user's own stay as they were made: they may call ``view``, which other layouts refuse.
+    """
+    if recipe.built_in:
+        keyed.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type for it
+    return keyed
 
 
 def length_of(recipe: TorchRecipe, records: int) -> Length:

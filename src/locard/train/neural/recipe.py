@@ -144,6 +144,11 @@ class TorchRecipe:
         return ()
 
     @property
+    def built_in(self) -> bool:
+        """Whether its network is one of Locard's own."""
+        return isinstance(self.module, str) and ":" not in self.module
+
+    @property
     def stackable(self) -> bool:
         """Whether its optimiser's updates are element by element, so that models can share it."""
         return self.optimizer.lower() in STACKED

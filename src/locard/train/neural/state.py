@@ -54,7 +54,7 @@ class Stack:
             out |= {"scaling.shift": self.scaling.shift[model], "scaling.scale": self.scaling.scale[model]}
             if self.scaling.fill is not None:
                 out["scaling.fill"] = self.scaling.fill[model]
-        return {k: v.detach().clone() for k, v in out.items()}
+        return {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in out.items()}
 
     def logits(self, x: torch.Tensor, *, penultimate: bool = False) -> Iterator[tuple[slice, torch.Tensor]]:
         """Blocks of rows with ``float[models, rows, classes]``, in evaluation mode.
