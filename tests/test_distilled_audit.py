@@ -80,7 +80,7 @@ def test_time_over_among_students_costs_the_attacks_that_read_them_and_nothing_e
 
     run(distilled(), tmp_path / "whole")
     moments = iter([False] * 8 + [False] * 8 + [False] * 3 + [True] * 100)  # models, one student each, three more
-    monkeypatch.setattr(training.Clock, "over", property(lambda self: next(moments)))
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
     cut = run(distilled(compute={"workers": 1, "stop_after": "1h"}), tmp_path / "cut")
     assert [a.label for a in cut.summary.attacks] == ["lira", "trajectory"]
     assert [n.name for n in cut.summary.not_run] == ["attack_d"]
@@ -96,7 +96,7 @@ def test_time_over_with_no_other_attack_is_no_audit_but_loses_nothing(distilled,
     import locard.run.training as training
 
     moments = iter([False] * 8 + [True] * 100)
-    monkeypatch.setattr(training.Clock, "over", property(lambda self: next(moments)))
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
     only = distilled(attack=[{"name": "trajectory"}], compute={"workers": 1, "stop_after": "1h"})
     with pytest.raises(RunStopped, match=r"Every attack reads what students say.*goes on where it stopped"):
         run(only, tmp_path / "run")
@@ -120,7 +120,7 @@ def test_settings_that_change_students_make_new_ones(distilled, tmp_path, change
 
 def test_without_an_attack_that_reads_them_there_are_none(distilled, tmp_path):
     run(distilled(attack=[{"name": "lira"}]), tmp_path / "run")
-    assert len(names(tmp_path / "run")) == 9  # what is at work is kept
+    assert len(names(tmp_path / "run")) == 8
     assert "distillations" not in told(tmp_path / "run")
 
 
