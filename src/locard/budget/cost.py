@@ -104,43 +104,36 @@ def predict_cost(
     """
     probe = _probe(recipe, records, split, plan, settings)
     fit, predict = probe.fit, probe.predict
-    workers = min(settings.compute.workers, len(plan))
+    workers, taught = min(settings.compute.workers, len(plan)), dict(students or {})
     units = records.select(split.audited)
-    n, pairs = len(split.audited), plan.pairs
-    complementary = bool((plan.partner[plan.targets] >= 0).all())
-    trials = pairs // 2 if complementary and pairs >= 4 else 0
-    needed, rate = nameable_rate(trials, units.n_units) if trials else (1, math.nan)
-    can_name = needed <= trials
+    n = len(split.audited)
     rounds = math.ceil(math.ceil(len(plan) / probe.chunk) / workers)
     training = rounds * probe.chunk * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
-    taught = dict(students or {})
     distilling = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
     distilling *= fit / workers
-    forms = len(getattr(recipe, "augment", ("identity",)))
-    answers, logits = len(plan) * forms * (n + len(split.population)), 4 * len(records.classes)
+    trained, logits = float(np.mean([len(i) for i in plan.train_index])), 4 * len(records.classes)
+    answers = len(plan) * len(getattr(recipe, "augment", ("identity",))) * (n + len(split.population))
+    one = logits if kept is None else kept.answer_bytes
     return Cost(
         models=len(plan),
-        pairs=pairs,
+        pairs=plan.pairs,
         workers=workers,
         audited=n,
         units=units.n_units,
         population=len(split.population),
-        train_records=float(np.mean([len(i) for i in plan.train_index])),
+        train_records=trained,
         fit_seconds=fit,
         predict_seconds=predict,
         train_seconds=training,
         score_seconds=scoring,
         total_seconds=training + distilling + scoring,
         memory_bytes=_memory(probe, workers, models=len(plan), records=n, attacks=len(attacks)),
-        disk_bytes=answers * (logits if kept is None else kept.answer_bytes),
+        disk_bytes=answers * one,
         logit_bytes=answers * logits,
         kept=() if kept is None else kept.words,
         fprs=_resolvable(settings, plan, units),
-        named_from=smallest_nameable(pairs, units.n_units, q=settings.exposure.fdr) if complementary else None,
-        nameable_rate=rate if can_name else None,
-        hits_needed=needed if can_name else None,
-        trials=trials,
+        **_nameable(settings, plan, units.n_units),
         attacks=attacks,
         not_run=not_run,
         way=probe.way,
@@ -148,12 +141,26 @@ def predict_cost(
         student_records=_learnt_from(split, settings) if taught else 0,
         distil_seconds=distilling,
         at_scale=at_scale(
-            fit_seconds=fit / float(np.mean([len(i) for i in plan.train_index])),
+            fit_seconds=fit / trained,
             ask_seconds=predict / (n + len(split.population)),
-            answer_bytes=logits if kept is None else kept.answer_bytes,
+            answer_bytes=one,
             attacks=len(attacks),
         ),
     )
+
+
+def _nameable(settings: Settings, plan: Plan, units: int) -> dict[str, Any]:
+    """Which records this design can name, and how many at once: fields of ``Cost``."""
+    complementary = bool((plan.partner[plan.targets] >= 0).all())
+    trials = plan.pairs // 2 if complementary and plan.pairs >= 4 else 0
+    needed, rate = nameable_rate(trials, units) if trials else (1, math.nan)
+    can_name = needed <= trials
+    return {
+        "named_from": smallest_nameable(plan.pairs, units, q=settings.exposure.fdr) if complementary else None,
+        "nameable_rate": rate if can_name else None,
+        "hits_needed": needed if can_name else None,
+        "trials": trials,
+    }
 
 
 def _learnt_from(split: Split, settings: Settings) -> int:
