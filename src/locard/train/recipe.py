@@ -28,6 +28,7 @@ from locard.train.boosting import (
     told_once,
 )
 from locard.train.fingerprint import code_of, described, without_cores
+from locard.train.forests import probabilities
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 Preprocess = Literal["auto", "standardise", "native", "none"]
@@ -282,7 +283,7 @@ def _log_probabilities(model: Any, seen: np.ndarray, classes: int) -> Predictor:
     asking = {} if library is None else dict(library.asking)
 
     def predict(features: np.ndarray) -> np.ndarray:
-        said = np.asarray(model.predict_proba(features.reshape(len(features), -1), **asking), dtype=np.float64)
+        said = np.asarray(probabilities(model, features.reshape(len(features), -1), **asking), dtype=np.float64)
         fits = said.shape == (len(features), len(seen))
         if not fits or not (said >= -ROUNDING).all() or said.max(initial=0) > 1 + ROUNDING:
             raise SettingsError(
