@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from locard.check import nearest
 from locard.data.functions import load_function
 from locard.data.records import Column, Records
 from locard.errors import DataError, SettingsError
@@ -121,6 +122,8 @@ class SklearnRecipe:
         if self.prototype is not None:
             return clone(self.prototype)
         maker = import_path(self.estimator, "target.estimator", self.folder)
+        if unknown := _unknown(maker, self.params):
+            raise SettingsError([f"target.params: {self.estimator} has no parameter {one}" for one in unknown])
         try:
             built = maker(**dict(self.params))
         except Exception as wrong:  # whatever a user's own function may raise
@@ -326,6 +329,17 @@ def import_path(path: str, where: str, folder: str | Path | None = None) -> Any:
             f"{where}: a path that can be imported is needed, such as sklearn.ensemble.RandomForestClassifier, found "
             f"{path!r} ({type(missing).__name__}: {missing}). Check the spelling, or install the package."
         ) from missing
+
+
+def _unknown(maker: Callable[..., Any], params: Mapping[str, Any]) -> list[str]:
+    """Arguments that it does not take, each with the nearest that it takes; none where that cannot be known."""
+    try:
+        taken = inspect.signature(maker).parameters
+    except (TypeError, ValueError):  # written in C, or no callable: calling it will tell
+        return []
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return []
+    return [f"{word!r}. {nearest(word, taken)}" for word in params if word not in taken]
 
 
 def floor_of(estimator: Any) -> float:
