@@ -26,13 +26,13 @@ from locard.check import Problems
 from locard.errors import SettingsError
 from locard.settings_attacked import AttackedSettings
 from locard.settings_distil import DistilSettings
-from locard.settings_messages import rest_of, sentence
+from locard.settings_messages import sentence
 from locard.settings_one_run import CanarySettings, OneRunSettings, usual_attacks
 from locard.settings_places import cluster_address, store_place
 from locard.settings_rank import RankSettings
 from locard.settings_screen import ScreenSettings
 from locard.settings_section import Section
-from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of
+from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, rest_of, seconds_of
 
 
 class DataSettings(Section):

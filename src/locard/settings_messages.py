@@ -8,9 +8,6 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from locard.settings_text import without_keys
-
-AFTERWARDS = ("measure", "exposure", "controls", "policy", "compute")  # sections that no check of the rest reads
 NEEDED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -49,21 +46,6 @@ def sentence(error: Any, tree: type[BaseModel]) -> str:
     needed = pattern.format(**{k: v for k, v in error.get("ctx", {}).items() if k in pattern})
     near = _nearest_value(error) if error["type"] == "literal_error" else ""
     return f"{where}: {needed} is needed, found {error['input']!r}. {near}Mend it in the settings or with --set."
-
-
-def rest_of(tree: Mapping[str, Any], found: Sequence[Any]) -> Mapping[str, Any] | None:
-    """Settings without what pydantic ``found`` wrong, where everything else can be checked all the same.
-
-    That is: without unknown keys, and with defaults for wrong values of the sections in ``AFTERWARDS``. None where
-    something else is wrong.
-    """
-    references = tree.get("references")
-    settling = isinstance(references, Mapping) and "until" in references  # it asks what the policy is
-    places = [tuple(e["loc"]) if e["type"] == "extra_forbidden" else tuple(e["loc"])[:2] for e in found]
-    wrong = [place[0] for place, e in zip(places, found, strict=True) if e["type"] != "extra_forbidden"]
-    if any(section not in AFTERWARDS or (section == "policy" and settling) for section in wrong):
-        return None
-    return without_keys(places, tree)
 
 
 def takes_numbers(annotation: Any) -> bool:

@@ -103,7 +103,7 @@ def test_the_nursery_has_one_thread_with_all_libraries_that_are_imported_in_it(p
 
 def test_code_that_seeds_nothing_draws_other_numbers_in_every_worker():
     """Planted: without ``_other_randomness`` NumPy's global generator draws the same in both."""
-    with staffed(2, imports=["numpy"]) as backend:
+    with staffed(2, imports=["numpy.random"]) as backend:
         drawn = {pid: (a, b) for pid, a, b in backend.map(Draws(), range(2))}
     assert len(drawn) == 2
     (a, b), (c, d) = drawn.values()

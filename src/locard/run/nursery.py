@@ -7,7 +7,6 @@ survive a fork. A worker forked is a worker like any other: its own process grou
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -148,12 +147,12 @@ def _fork(pipe: Connection) -> Connection | None:
 
 
 def _other_randomness() -> None:
-    """Code that seeds nothing must not draw the same numbers in every worker."""
-    random.seed()
-    if "numpy" in sys.modules:
+    """Code that seeds nothing must not draw the same numbers in every worker. Python sees to its own generator."""
+    if "numpy.random" in sys.modules:
         import numpy as np
 
-        np.random.seed()  # noqa: NPY002 - the global generator, which was copied by the fork
+        fresh = np.random.MT19937(int.from_bytes(os.urandom(16)))
+        np.random.set_state(dict(fresh.state))  # noqa: NPY002 - the global generator, which the fork has copied
 
 
 def _ended(pid: int, seconds: float) -> int | None:
