@@ -19,7 +19,7 @@ from locard.run.memory import available_bytes
 from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
-from locard.train.asked import AnswersMany, Room, Run
+from locard.train.asked import AnswersMany, Condenses, Room, Run
 from locard.train.distil import fits_a_student
 from locard.train.jobs import explained
 from locard.train.recipe import Recipe
@@ -56,6 +56,8 @@ class Cost:
     total_seconds: float
     memory_bytes: int
     disk_bytes: int
+    logit_bytes: int
+    kept: tuple[str, ...]
     fprs: tuple[Resolvable, ...]
     named_from: int | None
     nameable_rate: float | None
@@ -85,12 +87,15 @@ def predict_cost(
     attacks: tuple[str, ...],
     not_run: tuple[str, ...] = (),
     students: Mapping[str, int] | None = None,
+    kept: Condenses | None = None,
 ) -> Cost:
     """Fit the plan's first two models for real, and multiply.
 
     Where models were trained elsewhere there is no recipe, but the seconds that one takes to open and to ask.
 
     Students cost what one fit costs, in proportion to their records and epochs (``fits_a_student``).
+
+    ``kept`` is what is stored of answers; None: all of them, float32.
 
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
 
@@ -99,39 +104,36 @@ def predict_cost(
     """
     probe = _probe(recipe, records, split, plan, settings)
     fit, predict = probe.fit, probe.predict
-    workers = min(settings.compute.workers, len(plan))
+    workers, taught = min(settings.compute.workers, len(plan)), dict(students or {})
     units = records.select(split.audited)
-    n, pairs = len(split.audited), plan.pairs
-    complementary = bool((plan.partner[plan.targets] >= 0).all())
-    trials = pairs // 2 if complementary and pairs >= 4 else 0
-    needed, rate = nameable_rate(trials, units.n_units) if trials else (1, math.nan)
-    can_name = needed <= trials
+    n = len(split.audited)
     rounds = math.ceil(math.ceil(len(plan) / probe.chunk) / workers)
     training = rounds * probe.chunk * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
-    taught = dict(students or {})
     distilling = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
     distilling *= fit / workers
+    trained, logits = float(np.mean([len(i) for i in plan.train_index])), 4 * len(records.classes)
+    answers = len(plan) * len(getattr(recipe, "augment", ("identity",))) * (n + len(split.population))
+    one = logits if kept is None else kept.answer_bytes
     return Cost(
         models=len(plan),
-        pairs=pairs,
+        pairs=plan.pairs,
         workers=workers,
         audited=n,
         units=units.n_units,
         population=len(split.population),
-        train_records=float(np.mean([len(i) for i in plan.train_index])),
+        train_records=trained,
         fit_seconds=fit,
         predict_seconds=predict,
         train_seconds=training,
         score_seconds=scoring,
         total_seconds=training + distilling + scoring,
         memory_bytes=_memory(probe, workers, models=len(plan), records=n, attacks=len(attacks)),
-        disk_bytes=4 * len(plan) * len(records.classes) * (n + len(split.population)),
+        disk_bytes=answers * one,
+        logit_bytes=answers * logits,
+        kept=() if kept is None else kept.words,
         fprs=_resolvable(settings, plan, units),
-        named_from=smallest_nameable(pairs, units.n_units, q=settings.exposure.fdr) if complementary else None,
-        nameable_rate=rate if can_name else None,
-        hits_needed=needed if can_name else None,
-        trials=trials,
+        **_nameable(settings, plan, units.n_units),
         attacks=attacks,
         not_run=not_run,
         way=probe.way,
@@ -139,12 +141,26 @@ def predict_cost(
         student_records=_learnt_from(split, settings) if taught else 0,
         distil_seconds=distilling,
         at_scale=at_scale(
-            fit_seconds=fit / float(np.mean([len(i) for i in plan.train_index])),
+            fit_seconds=fit / trained,
             ask_seconds=predict / (n + len(split.population)),
-            classes=len(records.classes),
+            answer_bytes=one,
             attacks=len(attacks),
         ),
     )
+
+
+def _nameable(settings: Settings, plan: Plan, units: int) -> dict[str, Any]:
+    """Which records this design can name, and how many at once: fields of ``Cost``."""
+    complementary = bool((plan.partner[plan.targets] >= 0).all())
+    trials = plan.pairs // 2 if complementary and plan.pairs >= 4 else 0
+    needed, rate = nameable_rate(trials, units) if trials else (1, math.nan)
+    can_name = needed <= trials
+    return {
+        "named_from": smallest_nameable(plan.pairs, units, q=settings.exposure.fdr) if complementary else None,
+        "nameable_rate": rate if can_name else None,
+        "hits_needed": needed if can_name else None,
+        "trials": trials,
+    }
 
 
 def _learnt_from(split: Split, settings: Settings) -> int:
@@ -242,6 +258,19 @@ def _probe(
     return _Probe(fit=float(np.median(fits)), predict=float(np.median(predictions)))
 
 
+def _stored(cost: Cost) -> list[str]:
+    """What is kept of answers, where that is not all of them, against what all would take."""
+    if not cost.kept:
+        return []
+    one, whole = cost.disk_bytes / cost.models / 2**10, cost.logit_bytes / cost.models / 2**10
+    ratio = cost.logit_bytes / cost.disk_bytes
+    worth = f"{ratio:.1f} times less than" if ratio > 1 else f"nothing is saved: {1 / ratio:.1f} times"
+    return [
+        f"Stored     {', '.join(cost.kept)}: {one:,.0f} KiB a model, {worth} logits ({whole:,.0f} KiB a model, "
+        f"{cost.logit_bytes / 2**20:,.0f} MiB in all)"
+    ]
+
+
 def cost_text(cost: Cost) -> str:
     """The prediction for people."""
     lines = [
@@ -252,6 +281,7 @@ def cost_text(cost: Cost) -> str:
         f"{cost.predict_seconds:.2f} s to ask{f'; {cost.way}' if cost.way else ''}), scoring "
         f"{duration(cost.score_seconds)}",
         f"Memory     about {cost.memory_bytes / 2**30:.1f} GiB; disk {cost.disk_bytes / 2**20:,.0f} MiB",
+        *_stored(cost),
         f"Attacks    {', '.join(cost.attacks)}",
     ]
     if cost.students:

@@ -134,6 +134,7 @@ def _cost(p: Prepared) -> Cost:
         p.probe(),
         attacks=tuple(p.chosen.attacks),
         students=p.students,
+        kept=p.kept,
         not_run=tuple(f"{n.name}: {n.reason}" for n in p.chosen.not_run),
     )
 

@@ -14,6 +14,7 @@ from locard.run.backend import Backend
 from locard.run.chunks import Grouping, plan_chunks
 from locard.run.folder import RunFolder
 from locard.train.jobs import Job, JobDone, Work
+from locard.train.reuse import Answering, reuse
 
 Progress = Callable[[str, int, int], None]
 Warn = Callable[[str], None]
@@ -39,7 +40,8 @@ def train_missing(
 ) -> list[str]:
     """Train every job whose file is not there or not whole; afterwards every file is, to the last bit.
 
-    A listing, headers and sizes say what is there, so that training starts at once. Checksums are read afterwards,
+    A listing, headers and sizes say what is there, so that training starts at once. What is absent is made from other
+    files of the same models where they hold it (``train/reuse.py``). Checksums are read afterwards,
     before anything is computed from a file; one that turns out to be damaged is made again. What the recipe's own code
     warns of is told once, with the number of models, and kept in ``run.json``.
 
@@ -61,10 +63,11 @@ def train_missing(
             stay.
     """
     wanted = {job.key: job for job in jobs}
-    clock, left = _Clock(stop_after), set[str]()
+    clock, left = Clock(stop_after), set[str]()
     finished: list[JobDone] = []
     todo = _told(folder.store.missing(wanted), watch)
     while True:
+        todo = _without_reused(work, [wanted[key] for key in todo], watch)
         left = set(todo)
         if todo:
             watch.progress(work.stage, len(jobs) - len(left), len(jobs))
@@ -84,14 +87,20 @@ def train_missing(
     return [key for key in wanted if key in left]
 
 
-class _Clock:
-    """How much of the time for training is left."""
+class Clock:
+    """How much of the time for training is left, from now on."""
 
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     @property
+    def left(self) -> float | None:
+        """Seconds, 0 where it is over; None without a limit."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    @property
     def over(self) -> bool:
+        """Whether there was a limit, and it is passed."""
         return self._end is not None and time.monotonic() > self._end
 
 
@@ -102,7 +111,7 @@ def _trained(
     folder: RunFolder,
     backend: Backend,
     grouping: Grouping,
-    clock: _Clock,
+    clock: Clock,
 ) -> Iterator[JobDone]:
     """The jobs of ``todo`` as they finish, chunk by chunk, until the time is over."""
     chunks, chosen = plan_chunks(wanted, todo, work, grouping, folder.path)
@@ -128,6 +137,16 @@ def _note(finished: list[JobDone], folder: RunFolder, watch: Watch) -> None:
     folder.timings["warnings"] = dict(sorted(warned.items()))
     for message, count in sorted(warned.items()):
         watch.warn(f"{count} of {len(finished)} models said: {message}")
+
+
+def _without_reused(work: Work, absent: list[Job], watch: Watch) -> list[str]:
+    """The keys that have to be made by the work, after the others were made from what is stored."""
+    made: set[str] = set()
+    if isinstance(work, Answering):
+        made, messages = reuse(work, absent)
+        for message in messages:
+            watch.warn(message)
+    return [job.key for job in absent if job.key not in made]
 
 
 def _told(found: tuple[list[str], list[str]], watch: Watch) -> list[str]:
