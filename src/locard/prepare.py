@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from locard.settings import Settings
 from locard.settings_screen import ScreenSettings
 from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_of
+from locard.train.influence import ChainWork
 from locard.train.jobs import Job, Training, Work, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import Store
@@ -81,6 +82,22 @@ class Prepared:
         wanted, targets = self.chosen.traces, len(self.plan.targets)
         counts = {"distilled": len(self.plan), "students": targets * self.settings.distil.students}
         return {kind: count for kind, count in counts.items() if kind in wanted}
+
+    @property
+    def chains(self) -> tuple[tuple[str, int, int, ChainWork], ...]:
+        """Indirect attacks: name, records, calibration records, and what one of these takes."""
+        if not self.indirect:
+            return ()
+        from locard.train.neural.one_model import length_of
+
+        assert self.screening is not None  # they are asked of selected records alone
+        halves, recipe = self.screening.halves, cast(Any, self.recipe)  # networks: others cannot be taught
+        length = length_of(recipe, max(len(self.plan.train_index[m]) for m in halves.screening))
+        sizes = len(halves.screening), len(halves.testing)
+        return tuple(
+            (label, m.records, m.calibration, m.work(*sizes, passes=length.epochs_begun, steps=length.total))
+            for label, m in self.indirect.items()
+        )
 
     def probe(self) -> Recipe | tuple[float, float]:
         """What a prediction of the cost starts from: the recipe, or the seconds of opening and of asking one model."""

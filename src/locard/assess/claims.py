@@ -208,6 +208,23 @@ def ranked_table(
     return [ClaimsAt(p=c, calibrated=False, **rule.row(raw <= c, None)) for c in cut_offs], ranked
 
 
+def calibrated_table(
+    p: Float64[np.ndarray, "targets records"],
+    member: Bool[np.ndarray, "targets records"],
+    pair: Int64[np.ndarray, "targets"],
+    *,
+    calibration: int,
+    cut_offs: Sequence[float] = CUT_OFFS,
+    confidence: float = 0.95,
+) -> list[ClaimsAt]:
+    """The same for calibrated p-values that are given, of records that were all tested.
+
+    The targets share no model with each other's references. ``calibration``: records that calibrated each target.
+    """
+    rule = _Pooling(np.ones(member.shape, dtype=np.bool_), member, pair, 1.0, confidence)
+    return _calibrated_rows(rule, p, calibration, cut_offs)
+
+
 def calibrated_scores(
     scores: Float64[np.ndarray, "targets records"],
     tested: Bool[np.ndarray, "records"],

@@ -17,7 +17,7 @@ from locard.data.records import Records
 from locard.errors import AccessDenied, DataError, NotEnoughReferences, QueryBudgetSpent
 from locard.observe.asking import AskableTarget, QueryLog
 from locard.seeds import Seed
-from locard.train.influence import Lesson, TeachableReferences
+from locard.train.influence import MOST, ChainWork, Lesson, TeachableReferences
 from locard.types import Access
 
 FEWEST = 3  # references: one chooses, two test
@@ -61,6 +61,9 @@ class GMIAIndirect:
         share: of the references that choose; the others test. (In an audit those that screen choose.)
         records: in an audit or attack, so many of the selected records are tested, first those that the screen puts
             first; each takes as long as teaching the references one record.
+        calibration: in an audit or attack, so many population records that the same screen selects have queries of
+            their own and calibrate, as far as there are so many. Each takes as long as a record, and asks the target as
+            much; 9 are the fewest for p up to .1, 99 for .01. In an audit the other tested records calibrate anyway.
         fdr: the false discovery rate of claims.
 
     Source: Long et al. 2018 (arXiv:1802.04889), 4.5, Figure 5 and Algorithm 1.
@@ -89,6 +92,7 @@ class GMIAIndirect:
     step: Positive = 0.1
     share: Annotated[float, Limits(above=0.0, most=0.9)] = 1 / 3
     records: Annotated[int, Limits(least=1)] = 5
+    calibration: Annotated[int, Limits(least=0)] = 0
     fdr: Annotated[float, Limits(above=0.0, most=0.5)] = 0.1
 
     access: ClassVar[Access] = Access.PROBABILITIES
@@ -109,6 +113,25 @@ class GMIAIndirect:
         """
         wanted = min(max(1, round(references * self.share)), references - 2)
         return np.unique(np.linspace(0, references - 1, wanted).astype(np.int64))
+
+    def work(self, choosing: int, testing: int, *, passes: int, steps: int) -> ChainWork:
+        """What one record takes at most, but for ``optimising`` queries, which many records do without.
+
+        Args:
+            choosing: references that choose; both branches of each are taught.
+            testing: references that test.
+            passes: over its records, in training one.
+            steps: of the optimiser, in training one.
+        """
+        most = min(MOST, passes) if self.lesson_steps is None else self.lesson_steps
+        asked = 3 * (self.queries + self.clusters) + min(self.strongest, self.queries)
+        return ChainWork(
+            fits=2 * choosing * most / steps,
+            optimising=2 * choosing * self.optimise / steps,
+            random=self.queries,
+            answered=choosing * asked + testing * self.clusters,
+            queries=self.clusters,
+        )
 
     def prepare(
         self,

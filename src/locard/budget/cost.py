@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import math
 import resource
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from locard.budget.chains import Chain, ChainCost, chain_costs, chain_lines
+from locard.budget.probe import Probe, probe
 from locard.budget.scale import SCORE_SECONDS, AtScale, at_scale, duration, scale_lines
 from locard.data.records import Records
 from locard.data.split import Split
 from locard.plan.plan import Plan
-from locard.run.memory import available_bytes
-from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
-from locard.train.asked import AnswersMany, Room, Run
 from locard.train.distil import fits_a_student
-from locard.train.jobs import explained
 from locard.train.recipe import Recipe
-
-START_SECONDS = 2.0  # a worker's start: interpreter, libraries, data
-PROBES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +62,12 @@ class Cost:
     student_records: int
     distil_seconds: float
     at_scale: AtScale
+    chains: tuple[ChainCost, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         tree = {k: [vars(r) for r in v] if k == "fprs" else v for k, v in vars(self).items()}
-        return tree | {"at_scale": vars(self.at_scale)}
+        return tree | {"at_scale": vars(self.at_scale), "chains": [vars(c) for c in self.chains]}
 
 
 def predict_cost(
@@ -85,6 +80,7 @@ def predict_cost(
     attacks: tuple[str, ...],
     not_run: tuple[str, ...] = (),
     students: Mapping[str, int] | None = None,
+    chains: Sequence[Chain] = (),
 ) -> Cost:
     """Fit the plan's first two models for real, and multiply.
 
@@ -92,26 +88,27 @@ def predict_cost(
 
     Students cost what one fit costs, in proportion to their records and epochs (``fits_a_student``).
 
+    Indirect attacks (``chains``) cost what their work is in fits and answers of one network.
+
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
 
     Raises:
         SettingsError: the recipe's own code failed.
     """
-    probe = _probe(recipe, records, split, plan, settings)
-    fit, predict = probe.fit, probe.predict
+    timed = probe(recipe, records, split, plan, settings)
+    fit, predict = timed.fit, timed.predict
     workers = min(settings.compute.workers, len(plan))
-    units = records.select(split.audited)
-    n, pairs = len(split.audited), plan.pairs
+    units, n, pairs = records.select(split.audited), len(split.audited), plan.pairs
     complementary = bool((plan.partner[plan.targets] >= 0).all())
     trials = pairs // 2 if complementary and pairs >= 4 else 0
     needed, rate = nameable_rate(trials, units.n_units) if trials else (1, math.nan)
-    can_name = needed <= trials
-    rounds = math.ceil(math.ceil(len(plan) / probe.chunk) / workers)
-    training = rounds * probe.chunk * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
+    training = timed.training(len(plan), workers)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
     taught = dict(students or {})
-    distilling = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
-    distilling *= fit / workers
+    fits = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
+    distilling = fits * fit / workers
+    asked = predict / (n + len(split.population))
+    indirect = chain_costs(chains, fit_seconds=fit, ask_seconds=asked, targets=len(plan.targets))
     return Cost(
         models=len(plan),
         pairs=pairs,
@@ -124,26 +121,27 @@ def predict_cost(
         predict_seconds=predict,
         train_seconds=training,
         score_seconds=scoring,
-        total_seconds=training + distilling + scoring,
-        memory_bytes=_memory(probe, workers, models=len(plan), records=n, attacks=len(attacks)),
+        total_seconds=training + distilling + scoring + sum(c.total_seconds for c in indirect),
+        memory_bytes=_memory(timed, workers, models=len(plan), records=n, attacks=len(attacks)),
         disk_bytes=4 * len(plan) * len(records.classes) * (n + len(split.population)),
         fprs=_resolvable(settings, plan, units),
         named_from=smallest_nameable(pairs, units.n_units, q=settings.exposure.fdr) if complementary else None,
-        nameable_rate=rate if can_name else None,
-        hits_needed=needed if can_name else None,
+        nameable_rate=rate if needed <= trials else None,
+        hits_needed=needed if needed <= trials else None,
         trials=trials,
         attacks=attacks,
         not_run=not_run,
-        way=probe.way,
+        way=timed.way,
         students=sum(taught.values()),
         student_records=_learnt_from(split, settings) if taught else 0,
         distil_seconds=distilling,
         at_scale=at_scale(
             fit_seconds=fit / float(np.mean([len(i) for i in plan.train_index])),
-            ask_seconds=predict / (n + len(split.population)),
+            ask_seconds=asked,
             classes=len(records.classes),
             attacks=len(attacks),
         ),
+        chains=indirect,
     )
 
 
@@ -181,7 +179,7 @@ def _resolvable(settings: Settings, plan: Plan, units: Records) -> tuple[Resolva
     )
 
 
-def _memory(probe: _Probe, workers: int, *, models: int, records: int, attacks: int) -> int:
+def _memory(probe: Probe, workers: int, *, models: int, records: int, attacks: int) -> int:
     """Bytes of all processes together."""
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     signals = 8 * models * records
@@ -194,52 +192,6 @@ def _unit_counts(mask: np.ndarray, records: Records) -> np.ndarray:
     first = np.unique(records.units, return_index=True)[1]
     counts: np.ndarray = mask[:, first].sum(axis=1)
     return counts
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Probe:
-    """Seconds to fit one model and to ask it about everything; models that are trained together; memory of a worker."""
-
-    fit: float
-    predict: float
-    chunk: int = 1
-    bytes: int = 0
-    way: str | None = None
-
-
-def _probe(
-    recipe: Recipe | tuple[float, float], records: Records, split: Split, plan: Plan, settings: Settings
-) -> _Probe:
-    """Median over two real fits; a recipe that trains many models in one program times its own steps."""
-    from threadpoolctl import threadpool_limits
-
-    if isinstance(recipe, tuple):
-        return _Probe(fit=recipe[0], predict=recipe[1])
-    observed = np.concatenate([split.audited, split.population])
-    seed, compute = Seed(settings.seed), settings.compute
-    with threadpool_limits(limits=1):
-        if isinstance(recipe, AnswersMany):
-            runs = [Run(index, seed.child("probe", m).integer()) for m, index in enumerate(plan.train_index)]
-            room = Room(workers=compute.workers, memory=available_bytes() // compute.workers, device=compute.device)
-            with explained("the probe", len(runs[0].index)):
-                choice = recipe.choose(records, runs, room)
-            return _Probe(
-                fit=choice.seconds,
-                predict=choice.ask_seconds * len(observed),
-                chunk=min(choice.size, math.ceil(len(runs) / compute.workers)),
-                bytes=choice.bytes,
-                way=f"{choice.size} models together" if choice.way == "many" else "one model at a time",
-            )
-        fits, predictions = [], []
-        for model in range(min(PROBES, len(plan))):
-            start = time.perf_counter()
-            with explained(f"probe model {model}", len(plan.train_index[model])):
-                predict = recipe.fit(records, plan.train_index[model], seed.child("probe", model).integer())
-                fitted = time.perf_counter()
-                predict(records.features[observed])
-            fits.append(fitted - start)
-            predictions.append(time.perf_counter() - fitted)
-    return _Probe(fit=float(np.median(fits)), predict=float(np.median(predictions)))
 
 
 def cost_text(cost: Cost) -> str:
@@ -259,6 +211,7 @@ def cost_text(cost: Cost) -> str:
             f"Students   {cost.students:,} of {cost.student_records:,} records in all, distilled in about "
             f"{duration(cost.distil_seconds)} of the time above"
         )
+    lines += chain_lines(cost.chains)
     lines += [f"Not run    {reason}" for reason in cost.not_run]
     for r in cost.fprs:
         more = (
