@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import locard
-from locard.errors import AccessDenied
+from locard.errors import AccessDenied, RunStopped
 from locard.pipeline import audit_settings
 from locard.prepare import prepare
 from locard.settings import read_settings
@@ -70,6 +70,37 @@ def test_again_nothing_is_made_and_what_is_lost_is_made_again(distilled, tmp_pat
     run(distilled(), out)
     assert names(out).keys() == before.keys()
     assert bytes_of(out) == first
+
+
+def test_time_over_among_students_costs_the_attacks_that_read_them_and_nothing_else(
+    distilled, tmp_path, bytes_of, monkeypatch
+):
+    """Planted: a stage that ignores the clock distils all 24, and fails here."""
+    import locard.run.training as training
+
+    run(distilled(), tmp_path / "whole")
+    moments = iter([False] * 8 + [False] * 8 + [False] * 3 + [True] * 100)  # models, one student each, three more
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
+    cut = run(distilled(compute={"workers": 1, "stop_after": "1h"}), tmp_path / "cut")
+    assert [a.label for a in cut.summary.attacks] == ["lira", "trajectory"]
+    assert [n.name for n in cut.summary.not_run] == ["attack_d"]
+    assert "goes on where it stopped" in cut.summary.not_run[0].reason
+    assert any("some attacks were not run" in line for line in cut.summary.unresolved)
+    monkeypatch.undo()
+    run(distilled(), tmp_path / "cut")
+    assert told(tmp_path / "cut")["distillations"]["student"]["models"]["reused"] == 4  # what is at work is kept
+    assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
+
+
+def test_time_over_with_no_other_attack_is_no_audit_but_loses_nothing(distilled, tmp_path, monkeypatch):
+    import locard.run.training as training
+
+    moments = iter([False] * 8 + [True] * 100)
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
+    only = distilled(attack=[{"name": "trajectory"}], compute={"workers": 1, "stop_after": "1h"})
+    with pytest.raises(RunStopped, match=r"Every attack reads what students say.*goes on where it stopped"):
+        run(only, tmp_path / "run")
+    assert len(names(tmp_path / "run")) == 9  # what is at work is kept
 
 
 def test_no_byte_depends_on_the_number_of_workers(distilled, tmp_path, bytes_of):

@@ -116,7 +116,7 @@ def test_a_training_that_was_stopped_is_ranked_by_its_whole_pairs(base, tmp_path
     import locard.run.training as training
 
     moments = iter([False] * 14 + [True] * 20)
-    monkeypatch.setattr(training._Clock, "over", property(lambda self: self._end is not None and next(moments)))
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
     made = settings(**OUTSIDER, compute={"workers": 1, "stop_after": "1h"})
     (study,) = ranked(base, tmp_path / "run", made).summary.studies
     assert (study.target.models, study.target.targets) == (14, 8)

@@ -53,7 +53,7 @@ def test_time_over_then_more_time_gives_the_bytes_of_an_uninterrupted_run(tiny, 
     config = tiny(references={"models": 12})
     run(config, tmp_path / "whole")
     moments = iter([False] * 8 + [True] * 10)
-    monkeypatch.setattr(training._Clock, "over", property(lambda self: next(moments)))
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: next(moments)))
     cut = run(tiny(references={"models": 12}, compute={"workers": 1, "stop_after": "1h"}), tmp_path / "cut")
     assert cut.summary.target.models == 8
     assert any("8 of 12 models are in this result" in line for line in cut.summary.unresolved)

@@ -133,7 +133,7 @@ def test_time_that_is_over_ends_as_inconclusive_and_goes_on(tiny, tmp_path, byte
 
     run(tiny(references=SETTLED, policy=LIMITS), tmp_path / "whole")
     moments = iter([False] * 11 + [True] * 10)
-    monkeypatch.setattr(training._Clock, "over", property(lambda self: next(moments)))
+    monkeypatch.setattr(training.Clock, "over", property(lambda self: next(moments)))
     cut = run(tiny(references=SETTLED, policy=LIMITS, compute={"workers": 1, "stop_after": "1h"}), tmp_path / "cut")
     assert cut.summary.sequential.pairs == 2
     assert cut.summary.policy.outcome == "inconclusive"

@@ -4,25 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
+from locard.errors import RunStopped
 from locard.observe.distilling import Distilling, auxiliary, student_jobs
 from locard.observe.traces import StoredStudents, StoredTraces, Traces
-from locard.prepare import Prepared
+from locard.prepare import Prepared, without_attacks
 from locard.run.backend import Backend, LocalBackend
 from locard.run.choose_backend import choose_backend, grouping_of
 from locard.run.chunks import Grouping
 from locard.run.folder import RunFolder
-from locard.run.training import Watch, train_missing
+from locard.run.training import Clock, Watch, train_missing
 from locard.train.distil import student_recipe
 from locard.train.jobs import Job
 
 
+def distil_in_time(
+    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend | None, watch: Watch, clock: Clock
+) -> tuple[Prepared, dict[str, Traces]]:
+    """The case and its traces; where the time was over, without the attacks whose students are missing.
+
+    Raises:
+        RunStopped: no attack is left.
+        SettingsError: as ``distil_missing``.
+    """
+    traces = distil_missing(prepared, folder, jobs, local, watch, stop_after=clock.left)
+    missing = prepared.chosen.traces - traces.keys()
+    if not missing:
+        return prepared, traces
+    again = "The same command with more time goes on where it stopped."
+    reason = f"its students were not finished when the time was over (compute.stop_after). {again}"
+    part = without_attacks(
+        prepared, [k for k, a in prepared.chosen.attacks.items() if missing & set(a.needs.traces)], reason
+    )
+    if not part.chosen.attacks:
+        raise RunStopped(f"Every attack reads what students say, and they were not finished in time. {again}")
+    said = f"Time was over before all students were trained (compute.stop_after): some attacks were not run. {again}"
+    watch.warn(said)
+    return replace(part, caveats=(*part.caveats, said)), traces
+
+
 def distil_missing(
-    prepared: Prepared, folder: RunFolder, jobs: list[Job], local: LocalBackend | None, watch: Watch
+    prepared: Prepared,
+    folder: RunFolder,
+    jobs: list[Job],
+    local: LocalBackend | None,
+    watch: Watch,
+    *,
+    stop_after: float | None = None,
 ) -> dict[str, Traces]:
     """The traces that the chosen attacks read, after the students that are missing were trained.
+
+    With ``stop_after``, in seconds, those are left out of which a student is missing when it is over.
 
     Every model of the plan is distilled once, because each plays the target and serves as a reference; for ``students``
     the targets alone are, several times. A student's file lies beside the models', and is skipped where it is whole.
@@ -35,20 +70,22 @@ def distil_missing(
     wanted, compute = prepared.chosen.traces, prepared.settings.compute
     if not wanted:
         return {}
-    how = choose_backend(compute, local), grouping_of(compute), watch
+    how, clock = (choose_backend(compute, local), grouping_of(compute), watch), Clock(stop_after)
     traces: dict[str, Traces] = {}
     keys = [job.key for job in jobs]
     if "training" in wanted:
         traces["training"] = StoredTraces(folder.store, keys, "losses")
     others = auxiliary(prepared.split.population, prepared.settings.distil, prepared.seed)
     if "distilled" in wanted:
-        made = _done(prepared, folder, jobs, [others], "distilled", how)
-        traces["distilled"] = StoredTraces(folder.store, [made[key][0] for key in keys], "distilled")
+        made = _done(prepared, folder, jobs, [others], "distilled", how, clock)
+        if made is not None:
+            traces["distilled"] = StoredTraces(folder.store, [made[key][0] for key in keys], "distilled")
     if "students" in wanted:
         targets = [jobs[t] for t in prepared.plan.targets]
         parts = np.array_split(others, prepared.settings.distil.students)
-        made = _done(prepared, folder, targets, parts, "student", how)
-        traces["students"] = StoredStudents(folder.store, [made.get(key, []) for key in keys], "student")
+        made = _done(prepared, folder, targets, parts, "student", how, clock)
+        if made is not None:
+            traces["students"] = StoredStudents(folder.store, [made.get(key, []) for key in keys], "student")
     return traces
 
 
@@ -59,8 +96,9 @@ def _done(
     parts: list[np.ndarray],
     kind: str,
     how: tuple[Backend, Grouping, Watch],
-) -> dict[str, list[str]]:
-    """Keys of each teacher's students, by the teacher's key, all there."""
+    clock: Clock,
+) -> dict[str, list[str]] | None:
+    """Keys of each teacher's students, by the teacher's key, all there; None where the time was over before."""
     backend, grouping, watch = how
     settings = prepared.settings
     recipe = student_recipe(prepared.recipe, settings.distil.epochs)
@@ -78,7 +116,9 @@ def _done(
         device=settings.compute.device,
     )
     with _noted_apart(folder, kind):
-        train_missing(work, students, folder, backend, watch, grouping)
+        left = train_missing(work, students, folder, backend, watch, grouping, stop_after=clock.left)
+    if left:
+        return None
     found: dict[str, list[str]] = {}
     for student in students:
         found.setdefault(taught_by[student.key], []).append(student.key)

@@ -25,7 +25,7 @@ from locard.assess.screening import Answered, Tested, select_to_test
 from locard.attacks.protocol import Attack
 from locard.check import Problems
 from locard.data.records import Records
-from locard.distilling import distil_missing
+from locard.distilling import distil_in_time, distil_missing
 from locard.elsewhere import nothing_elsewhere, with_elsewhere
 from locard.errors import DataError
 from locard.observe.checkpoints import Checkpoints
@@ -38,7 +38,7 @@ from locard.result import AuditResult
 from locard.run.backend import LocalBackend
 from locard.run.choose_backend import choose_backend, grouping_of, local_workers
 from locard.run.folder import RunFolder, Stages
-from locard.run.training import Watch, train_missing
+from locard.run.training import Clock, Watch, train_missing
 from locard.seeds import Seed
 from locard.settings import Settings, make_settings
 from locard.stopped import only_finished
@@ -61,9 +61,10 @@ def run_audit(settings: Settings, prepared_by: Callable[[], Prepared], out: Path
             folder.begin(tree, prepared.plan, describe(prepared), prepared.base)
             with seconds("training"):
                 elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+                clock = Clock(prepared.settings.compute.seconds)
                 finished, jobs, looks = _trained(prepared, folder, local, watch, elsewhere)
             with seconds("distilling"):
-                traces = distil_missing(finished, folder, jobs, local, watch)
+                finished, traces = distil_in_time(finished, folder, jobs, local, watch, clock)
             with seconds("assessing"):
                 finished, tested = _to_test(finished, folder, jobs, watch)
                 case = replace(_case(finished, tested, _networks(finished, folder, jobs)), sequential=looks)
@@ -188,9 +189,10 @@ def trained_case(
         The case, or what was finished of it when the time was over; what its models said; what is asked.
     """
     elsewhere = {k: _elsewhere(v, folder.path / "elsewhere" / k, local, watch) for k, v in others.items()}
+    clock = Clock(prepared.settings.compute.seconds)
     finished, jobs, _ = _trained(prepared, folder, local, watch, elsewhere)
     finished = replace(finished, screening=None, reference_pool=prepared.reference_pool)  # what they answered for
-    traces = distil_missing(finished, folder, jobs, local, watch)
+    finished, traces = distil_in_time(finished, folder, jobs, local, watch, clock)
     said = replace(observed(finished, folder, jobs, traces), elsewhere=elsewhere)
     return finished, said, _case(finished, None, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -347,6 +347,14 @@ def without_claims(prepared: Prepared, reason: str) -> Prepared:
     said = NotRun(name=f"claims of {', '.join(_claiming(prepared))}", reason=reason)
     chosen = replace(prepared.chosen, not_run=(*prepared.chosen.not_run, said))
     return replace(prepared, chosen=chosen, screening=None)
+
+
+def without_attacks(prepared: Prepared, labels: Sequence[str], reason: str) -> Prepared:
+    """The case without these attacks, and the reason among what was not run."""
+    chosen = prepared.chosen
+    attacks = {label: attack for label, attack in chosen.attacks.items() if label not in labels}
+    said = (*chosen.not_run, *(NotRun(name=label, reason=reason) for label in labels))
+    return replace(prepared, chosen=replace(chosen, attacks=attacks, not_run=said))
 
 
 def _claiming(prepared: Prepared) -> list[str]:

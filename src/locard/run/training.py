@@ -61,7 +61,7 @@ def train_missing(
             stay.
     """
     wanted = {job.key: job for job in jobs}
-    clock, left = _Clock(stop_after), set[str]()
+    clock, left = Clock(stop_after), set[str]()
     finished: list[JobDone] = []
     todo = _told(folder.store.missing(wanted), watch)
     while True:
@@ -84,14 +84,20 @@ def train_missing(
     return [key for key in wanted if key in left]
 
 
-class _Clock:
-    """How much of the time for training is left."""
+class Clock:
+    """How much of the time for training is left, from now on."""
 
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     @property
+    def left(self) -> float | None:
+        """Seconds, 0 where it is over; None without a limit."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    @property
     def over(self) -> bool:
+        """Whether there was a limit, and it is passed."""
         return self._end is not None and time.monotonic() > self._end
 
 
@@ -102,7 +108,7 @@ def _trained(
     folder: RunFolder,
     backend: Backend,
     grouping: Grouping,
-    clock: _Clock,
+    clock: Clock,
 ) -> Iterator[JobDone]:
     """The jobs of ``todo`` as they finish, chunk by chunk, until the time is over."""
     chunks, chosen = plan_chunks(wanted, todo, work, grouping, folder.path)
