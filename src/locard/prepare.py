@@ -22,7 +22,7 @@ from locard.data.records import Records
 from locard.data.source import load_source
 from locard.data.split import Split
 from locard.design import Designed, check_design, design
-from locard.errors import LocardError
+from locard.errors import LocardError, SettingsError
 from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.models import Opening, ReleasedModel, load_model
 from locard.observe.offered import offered
@@ -288,6 +288,13 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
         if settings.screen is not None:
             raise
         return without_claims(prepared, str(wrong))
+    swapping = [name for name, method in prepared.indirect.items() if method.swap]
+    if swapping and made.trains:
+        raise SettingsError(
+            f"screen: {swapping[0]} tests by all references, none of which may have chosen the records, but the "
+            f"screen {made.name} asks them. Set screen.name = 'random', or 'neighbours' with features = 'raw', or "
+            f"leave swap out."
+        )
     return replace(prepared, screening=made, reference_pool=made.pool)
 
 

@@ -62,10 +62,23 @@ def test_an_audit_with_the_indirect_attack(npz, tmp_path):
     assert (out / "result.json").read_bytes() == before
 
 
+def test_few_references_swap_halves_where_none_of_them_chose_the_records(npz, tmp_path):
+    tree = TREE | {"attack": [{"name": "gmia"}, SMALL | {"swap": True}]}
+    with pytest.raises(SettingsError, match=r"tests by all references.*the screen reference_loss asks them"):
+        prepare(make_settings(tree), npz.parent)
+    tree |= {"screen": {"name": "random", "select": {"top": 5}}}
+    audit_settings(make_settings(tree), base=npz.parent, out=tmp_path / "run")
+    part = AuditResult.load(tmp_path / "run").summary.attacks[1]
+    assert part.references.outside == 12
+    said = "not resolvable: with 6 and 6 references no p-value is below 1/7 + 1/7"
+    assert part.claims[3].recall.reason == said
+    assert "each of which chose the queries that the other tested" in part.promises["p_rank"]
+
+
 def test_ranks_are_counted_as_a_loop_would():
     rng = np.random.default_rng(0)
     ranks, raw, member = rng.integers(1, 11, size=(8, 3)) / 10, rng.random((8, 3)), rng.random((8, 3)) < 0.5
-    plain_rows, ranked = ranked_table(raw, ranks, member, np.arange(8) // 2, references=9)
+    plain_rows, ranked = ranked_table(raw, ranks, member, np.arange(8) // 2, references=[9])
     rows = [*plain_rows, *ranked]
     assert not any(row.calibrated for row in rows)
     for place, row in enumerate(rows):

@@ -16,8 +16,9 @@ from locard.assess.screening import Tested
 from locard.assess.selected import OWN, POPULATION, pairs_of
 from locard.attacks import paper_of
 from locard.attacks.gmia_indirect import GMIAIndirect
-from locard.attacks.indirect.chain import Questions
+from locard.attacks.indirect.chain import BothWays, Questions
 from locard.attacks.indirect.found import PROMISES as KOST
+from locard.attacks.indirect.found import SWAPPED
 from locard.data.records import Records
 from locard.errors import DataError
 from locard.observe.asking import AskableTarget, QueryLog
@@ -85,19 +86,20 @@ def indirect_part(
     mine = [asking.about(audited.records.select([place])) for place in places.tolist()]
     others = [asking.about(everyone.select([place])) for place in outside.tolist()]
     member, pair = plan.member[tested.targets][:, places], pairs_of(audited, tested)
-    rows = _rows(mine, others, member, pair, references=len(halves.testing), confidence=confidence)
+    behind = [len(halves.screening), len(halves.testing)] if method.swap else [len(halves.testing)]
+    rows = _rows(mine, others, member, pair, references=behind, confidence=confidence)
     parts = [
         _record_part(one, asking.direct(audited.records.select([place]), held))
         for one, place, held in zip(mine, places.tolist(), member.T, strict=True)
     ]
-    return _part(method, label, tested, rows, parts, len(halves.testing))
+    return _part(method, label, tested, rows, parts, sum(behind))
 
 
 @dataclass(frozen=True, eq=False)
 class _Of:
     """One record: its queries, and what came of asking each target: ``float64[targets]`` each."""
 
-    made: Questions
+    made: Questions | BothWays
     ranks: Float64[np.ndarray, "targets"]
     raw: Float64[np.ndarray, "targets"]
     scores: Float64[np.ndarray, "targets"]
@@ -158,7 +160,7 @@ def _rows(
     member: np.ndarray,
     pair: np.ndarray,
     *,
-    references: int,
+    references: Sequence[int],
     confidence: float,
 ) -> list[ClaimsPart]:
     """Claims at each cut-off, for each kind of p-value."""
@@ -218,6 +220,6 @@ def _part(
         histogram=Histogram(edges=[], members=[], non_members=[]),
         screening=tested.part(),
         claims=rows,
-        promises=PROMISES,
+        promises=PROMISES | (SWAPPED if method.swap else {}),
         indirect=parts,
     )
