@@ -231,7 +231,8 @@ class Answered:
         records = self.records.select(wanted)
         if not len(self.keys):
             learnt_from = self.split.audited if screening.pool is None else screening.pool
-            return Observed(records, References.empty(len(records)), raw_features(self.records, learnt_from, wanted))
+            nobody = References.empty(len(records), len(records.classes))
+            return Observed(records, nobody, raw_features(self.records, learnt_from, wanted))
         stored = self.split.audited if name == "logits" else self.asked
         reader = StoreReader(self.store, list(self.keys), name)
         said = Observations(reader, self.records.y[stored], probability_floor=self.floor)
