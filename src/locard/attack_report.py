@@ -220,15 +220,15 @@ def _unresolved(made: list[Made], parts: list[AttackClaims], selection: Selectio
     for one, part in zip(made, parts, strict=True):
         name = f"{part.name}: " if len(parts) > 1 else ""
         wanted = one.attack.calibration if isinstance(one.attack, GMIAIndirect) else None
-        if wanted is not None and part.calibration < wanted:
+        if wanted and part.calibration < wanted:
             out.append(
                 f"{name}{wanted:,} calibration records were asked for, and the screen selects {part.calibration:,} "
                 f"held-out records as it does the {part.tested:,} tested candidates: no calibrated p-value is below "
                 f"1/{part.calibration + 1}. Raise data.population, or records."
             )
-        if not part.calibration:
+        if not part.calibration and not wanted:
             out.append(f"{name}{_uncalibrated(part)}")
-        elif not part.claimed:
+        elif part.calibration and not part.claimed:
             fewest = fewest_claims(part.tested, part.calibration, part.fdr)
             least = f"at least {fewest:,} must be claimed together" if fewest else "no claim is possible"
             out.append(
