@@ -7,12 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from locard.assess.scoring import Audited
-from locard.observe.observations import Observations
+from locard.observe.kept import stored_observations
 from locard.observe.traces import Traces
 from locard.prepare import Prepared
 from locard.run.folder import RunFolder
-from locard.train.jobs import Job
-from locard.train.store import StoreReader
+from locard.train.jobs import Job, labels_of
 
 
 def observed(
@@ -21,12 +20,11 @@ def observed(
     """What these models said about the audited records and the population, and what histories say."""
     records, split, floor = prepared.records, prepared.split, prepared.recipe.probability_floor
     keys = [job.key for job in jobs]
-    own = StoreReader(folder.store, keys, "logits")
-    said = Observations(own, records.y[split.audited], probability_floor=floor, traces=traces)
+    y = labels_of(records, split.audited, prepared.asked)
+    said = stored_observations(folder.store, keys, "logits", y["logits"], floor=floor, traces=traces)
     population = None
     if len(split.population):
-        reader = StoreReader(folder.store, keys, "population")
-        population = Observations(reader, records.y[prepared.asked], probability_floor=floor)
+        population = stored_observations(folder.store, keys, "population", y["population"], floor=floor)
         if len(prepared.asked) > len(split.population):
             population = population.select(np.searchsorted(prepared.asked, split.population))
     return Audited(

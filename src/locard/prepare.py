@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from locard.assess.choose import Chosen, build_attacks, label, runnable
+from locard.assess.keeping import what_to_keep
 from locard.assess.released import member_mask, need_both_sides
 from locard.assess.screening import Screening, plan_screening
 from locard.attacks.gmia_indirect import GMIAIndirect
@@ -24,6 +25,7 @@ from locard.data.split import Split
 from locard.design import Designed, check_design, design
 from locard.errors import LocardError, SettingsError
 from locard.observe.checkpoints import Asking, Checkpoints
+from locard.observe.kept import Kept
 from locard.observe.models import Opening, ReleasedModel, load_model
 from locard.observe.offered import offered
 from locard.plan.plan import Plan
@@ -35,7 +37,7 @@ from locard.settings_screen import ScreenSettings
 from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_of
 from locard.train.influence import ChainWork
-from locard.train.jobs import Job, Training, Work, plan_jobs
+from locard.train.jobs import Job, Training, Work, kept_of, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import Store
 from locard.trained_elsewhere import named_in, read_checkpoints, with_checkpoints
@@ -60,6 +62,7 @@ class Prepared:
     reference_pool: np.ndarray | None = None
     indirect: Mapping[str, GMIAIndirect] = field(default_factory=dict)
     planted: Planted | None = None
+    kept: Kept | None = None  # of models' answers; None: all
 
     @property
     def seed(self) -> Seed:
@@ -116,17 +119,17 @@ class Prepared:
         audited, population = self.split.audited, self.asked
         if isinstance(self.recipe, Checkpoints):
             jobs = self.recipe.jobs(self.records, self.plan.train_index, (audited, population))
-            return Asking(self.recipe, self.records, audited, population, store), jobs
+            asking = Asking(self.recipe, self.records, audited, population, store, kept=self.kept)
+            return asking, kept_of(jobs, self.kept)
         keep = Keep(**self.settings.traces.model_dump())
         if "training" in self.chosen.traces:
             keep = replace(keep, losses=True)
         if self.indirect:  # its references go on training, and its targets are asked new questions
             keep = replace(keep, weights=True)
         jobs = plan_jobs(self.recipe, self.records, self.plan, population, self.seed, keep=keep)
-        device = self.settings.compute.device
-        return Training(
-            self.recipe, self.records, audited, population, store, keep=keep, weights=weights, device=device
-        ), jobs
+        work = Training(self.recipe, self.records, audited, population, store, keep=keep, weights=weights)
+        work = replace(work, device=self.settings.compute.device, kept=self.kept)
+        return work, kept_of(jobs, self.kept)
 
 
 def prepare(settings: Settings, base: Path, problems: Problems | None = None, *, screens: bool = False) -> Prepared:
@@ -260,7 +263,21 @@ def prepare_records(
         indirect=indirect,
         planted=designed.planted,
     )
-    return with_screening(made, wanted=screens)
+    return _with_kept(with_screening(made, wanted=screens))
+
+
+def _with_kept(prepared: Prepared) -> Prepared:
+    """The case with what is kept of models' answers.
+
+    Raises:
+        SettingsError: signals alone are to be kept, and something reads whole answers.
+    """
+    if prepared.settings.compute.keep == "logits":
+        return prepared
+    floor, classes = prepared.recipe.probability_floor, len(prepared.records.classes)
+    asking = tuple(prepared.indirect)
+    kept = what_to_keep(prepared.chosen, floor, classes, screening=prepared.screening, asking=asking)
+    return replace(prepared, kept=kept)
 
 
 def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:

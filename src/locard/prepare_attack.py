@@ -123,6 +123,11 @@ def _only_ours(settings: Settings) -> None:
         problems.add(
             "data.pool: it belongs to locard audit; attacked.candidates says who is in question. Leave it out."
         )
+    if settings.compute.keep != "logits":
+        problems.add(
+            "compute.keep: 'logits' is needed for locard attack, whose screen compares records by whole answers, found "
+            "'signals'. Leave it out."
+        )
     if settings.released is not None:
         problems.add("released: it belongs to locard audit, of a model whose members are known. Leave it out.")
     problems.found += coins_elsewhere(settings, "locard attack, of a model that exists")

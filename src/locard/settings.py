@@ -214,9 +214,8 @@ class ComputeSettings(Section):
     device: str = Field("cpu", description="where networks are trained: 'cpu', 'cuda' or 'cuda:0'")
     stop_after: str | None = Field(None, description="a time such as '2h' or '45min' after which training stops")
     address: str | None = Field(None, description="host:port of a Ray cluster; none: a Ray of its own on this machine")
-    store: str | None = Field(
-        None, description="where models' answers are kept: a shared folder, or s3://bucket/folder"
-    )
+    keep: Literal["logits", "signals"] = Field("logits", description="of answers: all, or what the attacks read")
+    store: str | None = Field(None, description="where answers are kept: a shared folder, or s3://bucket/folder")
 
     @field_validator("device")
     @classmethod

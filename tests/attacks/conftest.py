@@ -12,9 +12,11 @@ from scipy.stats import rankdata
 
 from locard.assess.made_traces import made_traces
 from locard.data.records import Records
+from locard.observe.kept import stored_observations
 from locard.observe.observations import ArrayReader, Observations
 from locard.observe.references import Population, ReferencePool, References
 from locard.observe.target import Target
+from locard.train.store import Store
 from locard.types import Access
 
 
@@ -33,6 +35,7 @@ class World:
     population_logits: np.ndarray  # float32[models, population, queries, classes]
     population_y: np.ndarray
     thin_seed: int | None = None
+    stored: tuple[Store, list[str]] | None = None  # what is kept of the same models' answers, and their keys
 
     @property
     def y(self) -> np.ndarray:
@@ -44,7 +47,10 @@ class World:
 
     @property
     def said(self) -> Observations:
-        return Observations(ArrayReader(self.logits), self.y, traces=made_traces(self.logits, self.y))
+        traces = made_traces(self.logits, self.y)
+        if self.stored is not None:
+            return stored_observations(*self.stored, "logits", self.y, floor=None, traces=traces)
+        return Observations(ArrayReader(self.logits), self.y, traces=traces)
 
     def traces(self, models: slice | int = slice(None)) -> dict[str, np.ndarray]:
         """The same as arrays, for ``from_arrays``."""
@@ -67,6 +73,8 @@ class World:
         if not count:
             return None
         observations = Observations(ArrayReader(self.population_logits), self.population_y)
+        if self.stored is not None:
+            observations = stored_observations(*self.stored, "population", self.population_y, floor=None)
         pool = ReferencePool(observations, np.zeros((models, count), dtype=bool))
         return Population(
             self.population_y,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from locard.attacks import ATTACKS, attack, attack_names, list_attacks, source_of
-from locard.attacks.protocol import Attack, Needs
+from locard.attacks.protocol import Attack, Needs, signals_of
 from locard.data.records import Records
 from locard.errors import AccessDenied, DataError, NotEnoughReferences, QueryBudgetSpent
+from locard.observe.kept import Kept
 from locard.observe.references import References
 from locard.observe.target import Target
+from locard.train.store import Store
 from locard.types import Access
 
 VARIANTS = [
@@ -70,6 +73,23 @@ def test_the_order_of_records_does_not_matter(made, world):
         w.records.select(order), w.logits[:, order], w.member[:, order], w.population_logits, w.population_y
     )
     np.testing.assert_allclose(shuffled.score(made), w.score(made)[order], rtol=1e-9, atol=1e-12)
+
+
+READING = {name: made for name, made in ATTACKERS.items() if signals_of(made) is not None}
+
+
+@pytest.mark.parametrize("made", READING.values(), ids=READING.keys())
+@pytest.mark.parametrize("queries", [1, 2])
+def test_what_an_attack_says_it_reads_is_all_it_reads(made, queries, world, tmp_path):
+    """The same bytes where nothing but those signals was stored. Planted: LiRA that says it reads the margin alone."""
+    w = world(records=23, queries=queries, seed=7)
+    store, kept = Store(tmp_path), Kept.of(signals_of(made), None, w.logits.shape[-1])
+    keys = [kept.key(str(m)) for m in range(len(w.logits))]
+    labels = {"logits": w.y, "population": w.population_y}
+    for key, own, others in zip(keys, w.logits, w.population_logits, strict=True):
+        store.write(key, kept({"logits": own, "population": others}, labels))
+    if signals_of(made):
+        assert replace(w, stored=(store, keys)).score(made).tobytes() == w.score(made).tobytes()
 
 
 @every_attack

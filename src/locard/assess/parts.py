@@ -24,6 +24,7 @@ from locard.attacks.gmia_indirect import GMIAIndirect
 from locard.data.canaries import Planted
 from locard.data.duplicates import Duplicates, across
 from locard.data.records import Records
+from locard.observe.kept import other_floor
 from locard.observe.signals import Correct
 from locard.result import AttackPart, ClassCount, ControlPart, DataPart, FloorPart, FloorTpr, Number, TargetPart
 from locard.result import Duplicates as DuplicatesPart
@@ -31,8 +32,6 @@ from locard.settings import Settings
 from locard.stats import pair_means, t_over_pairs
 from locard.train.recipe import Recipe
 from locard.types import Estimate
-
-OTHER_FLOOR = 10.0  # the headline is shown again with the probability floor this many times higher
 
 Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]  # results of a work on chunks, in any order
 Part = Literal[
@@ -196,7 +195,7 @@ def _other_floor(audited: Audited, case: Case) -> FloorPart | None:
         return None
     label, measure = case.chosen.headline, case.settings.measure
     attack, name = case.chosen.attacks[label], case.chosen.names[label]
-    other = min(OTHER_FLOOR * floor, 0.5 / audited.observations.classes)
+    other = other_floor(floor, audited.observations.classes)
     population = None if audited.population is None else audited.population.at_floor(other)
     again = replace(audited, observations=audited.observations.at_floor(other), population=population)
     scored = summarise_targets(attack, name, label, score_targets(attack, again), again, measure.fprs)

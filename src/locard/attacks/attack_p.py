@@ -11,7 +11,7 @@ from locard.attacks.places import log_odds_above
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
-from locard.observe.signals import LogLoss
+from locard.observe.signals import LogLoss, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -36,6 +36,7 @@ class AttackP:
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 1.0
     needs: ClassVar[Needs] = Needs(population=1)
+    reads: ClassVar[tuple[Signal, ...]] = (LogLoss(),)
 
     @checked
     def score(

@@ -14,7 +14,7 @@ from locard.attacks.predictive import record_normal
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Moments, Population, References
-from locard.observe.signals import LogLoss, ScaledLogit
+from locard.observe.signals import LogLoss, ScaledLogit, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores, Signals
 
@@ -45,6 +45,7 @@ class AttackR:
 
     access: ClassVar[Access] = Access.PROBABILITIES
     discrete: ClassVar[bool] = False
+    reads: ClassVar[tuple[Signal, ...]] = (ScaledLogit(), LogLoss())
     variance_factor: ClassVar[float] = 1.5
 
     def __post_init__(self) -> None:

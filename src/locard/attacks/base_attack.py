@@ -11,7 +11,7 @@ from locard.attacks.fields import Positive, Share, check_fields
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
-from locard.observe.signals import LogProbability, Probability
+from locard.observe.signals import LogProbability, Probability, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -58,6 +58,11 @@ class BASE:
     def needs(self) -> Needs:
         """One reference a side."""
         return Needs(inside=0 if self.offline else 1, outside=1)
+
+    @property
+    def reads(self) -> tuple[Signal, ...]:
+        """The label's probability and its logarithm, of answers at this temperature."""
+        return Probability(self.temperature), LogProbability(self.temperature)
 
     @checked
     def score(

@@ -9,10 +9,11 @@ import numpy as np
 
 from locard.attacks import ATTACKS, attack, attack_of
 from locard.attacks.fields import check_fields
-from locard.attacks.protocol import Attack, Needs, checked
+from locard.attacks.protocol import Attack, Needs, checked, signals_of
 from locard.data.records import Records
 from locard.errors import SettingsError
 from locard.observe.references import Population, References
+from locard.observe.signals import Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -75,6 +76,11 @@ class Calibrated:
     def needs(self) -> Needs:
         """One reference a side that is used."""
         return Needs(inside=0 if self.references == "out" else 1, outside=1)
+
+    @property
+    def reads(self) -> tuple[Signal, ...] | None:
+        """What the attack inside reads."""
+        return signals_of(self.inner)
 
     @checked
     def score(

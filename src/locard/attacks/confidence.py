@@ -10,7 +10,7 @@ import numpy as np
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
-from locard.observe.signals import ScaledLogit
+from locard.observe.signals import ScaledLogit, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -33,6 +33,7 @@ class Confidence:
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 1.0
     needs: ClassVar[Needs] = Needs()
+    reads: ClassVar[tuple[Signal, ...]] = (ScaledLogit(),)
 
     @checked
     def score(

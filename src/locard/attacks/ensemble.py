@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,11 +15,11 @@ from scipy.stats import rankdata
 
 from locard.attacks import attack_of
 from locard.attacks.fields import Limits, check_fields
-from locard.attacks.protocol import Attack, Needs, checked
+from locard.attacks.protocol import Attack, Needs, checked, signals_of
 from locard.data.records import Records
 from locard.errors import SettingsError
 from locard.observe.references import Population, References
-from locard.observe.signals import ScaledLogit
+from locard.observe.signals import ScaledLogit, Signal
 from locard.observe.target import Target
 from locard.seeds import Seed
 from locard.types import Access, Scores
@@ -94,6 +95,13 @@ class Ensemble:
             outside=max(1, *(n.outside for n in own)) + more,
             population=max(n.population for n in own),
         )
+
+    @property
+    def reads(self) -> tuple[Signal, ...] | None:
+        """What its attacks read, and what orders the references; whole answers where one of them does."""
+        found = [signals_of(a) for a in self.inner]
+        some = [signals for signals in found if signals is not None]
+        return (ScaledLogit(), *chain.from_iterable(some)) if len(some) == len(found) else None
 
     @checked
     def score(

@@ -11,6 +11,7 @@ from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
 from locard.observe.signals import Entropy as EntropySignal
+from locard.observe.signals import Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -31,6 +32,7 @@ class Entropy:
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 1.0
     needs: ClassVar[Needs] = Needs()
+    reads: ClassVar[tuple[Signal, ...]] = (EntropySignal(),)
 
     @checked
     def score(

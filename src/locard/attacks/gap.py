@@ -10,7 +10,7 @@ import numpy as np
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
-from locard.observe.signals import Correct
+from locard.observe.signals import Correct, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -32,6 +32,7 @@ class Gap:
     discrete: ClassVar[bool] = True
     variance_factor: ClassVar[float] = 1.0
     needs: ClassVar[Needs] = Needs()
+    reads: ClassVar[tuple[Signal, ...]] = (Correct(),)
 
     @checked
     def score(

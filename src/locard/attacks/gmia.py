@@ -51,6 +51,7 @@ class GMIA:
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 1.5
     needs: ClassVar[Needs] = Needs(outside=FEWEST)
+    reads: ClassVar[tuple[Signal, ...]] = (ScaledLogit(), LogProbability())
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -12,7 +12,7 @@ from locard.attacks.predictive import Predictive, pooled_normal, record_normal, 
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Moments, Population, References
-from locard.observe.signals import ScaledLogit
+from locard.observe.signals import ScaledLogit, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -55,6 +55,7 @@ class LiRA:
 
     access: ClassVar[Access] = Access.PROBABILITIES
     discrete: ClassVar[bool] = False
+    reads: ClassVar[tuple[Signal, ...]] = (ScaledLogit(),)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -13,6 +13,7 @@ from locard.attacks.protocol import Needs, checked
 from locard.data.records import Records
 from locard.errors import SettingsError
 from locard.observe.references import Population, References
+from locard.observe.signals import Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -52,6 +53,7 @@ class LossTrace:
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 1.5
     needs: ClassVar[Needs] = Needs(outside=1, traces=("training",))
+    reads: ClassVar[tuple[Signal, ...]] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -13,7 +13,7 @@ from locard.attacks.fields import check_fields
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
-from locard.observe.signals import ModifiedEntropy
+from locard.observe.signals import ModifiedEntropy, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -43,6 +43,7 @@ class Mentr:
 
     access: ClassVar[Access] = Access.PROBABILITIES
     discrete: ClassVar[bool] = False
+    reads: ClassVar[tuple[Signal, ...]] = (ModifiedEntropy(),)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -12,7 +12,7 @@ from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.errors import DataError, SettingsError
 from locard.observe.references import Population, References
-from locard.observe.signals import Entropy, LogOdds, Posteriors
+from locard.observe.signals import Entropy, LogOdds, Posteriors, Signal
 from locard.observe.target import Target
 from locard.types import Access, Membership, Scores
 
@@ -42,6 +42,12 @@ class MLLeaks3:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def reads(self) -> tuple[Signal, ...] | None:
+        """One number an answer; the spread is taken over whole answers."""
+        read: dict[str, tuple[Signal, ...]] = {"max": (LogOdds(top=1),), "entropy": (Entropy(),)}
+        return read.get(self.statistic)
 
     @checked
     def score(

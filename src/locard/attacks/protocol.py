@@ -12,6 +12,7 @@ import numpy as np
 from locard.data.records import Records
 from locard.errors import AccessDenied, NotEnoughReferences
 from locard.observe.references import Population, References
+from locard.observe.signals import Signal
 from locard.observe.target import Target
 from locard.observe.traces import KINDS
 from locard.types import Access, Claims, Scores, Signals
@@ -131,6 +132,21 @@ class Attack(Protocol):
     ) -> Scores:
         """``float64[records]``, higher = more likely a member, never NaN."""
         ...
+
+
+@runtime_checkable
+class ReadsSignals(Protocol):
+    """An attack that says which signals are all it reads of answers, so that nothing else need be stored."""
+
+    @property
+    def reads(self) -> tuple[Signal, ...] | None:
+        """All signals of target, references and population that ``score`` and ``claim`` read; None: whole answers."""
+        ...
+
+
+def signals_of(attack: Attack) -> tuple[Signal, ...] | None:
+    """All signals that the attack reads; None where it reads whole answers, or does not say."""
+    return attack.reads if isinstance(attack, ReadsSignals) else None
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.errors import NotEnoughReferences, SettingsError
 from locard.observe.references import Population, References
-from locard.observe.signals import Margin
+from locard.observe.signals import Margin, Signal
 from locard.observe.target import Target
 from locard.seeds import Seed
 from locard.train.on_demand import neural_part
@@ -59,6 +59,7 @@ class QuantileRegression:
     discrete: ClassVar[bool] = False
     variance_factor: ClassVar[float] = 1.0
     needs: ClassVar[Needs] = Needs(population=8)
+    reads: ClassVar[tuple[Signal, ...]] = (Margin(),)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -13,7 +13,7 @@ from locard.attacks.fields import Limits, check_fields
 from locard.attacks.protocol import Needs, checked, over_queries
 from locard.data.records import Records
 from locard.observe.references import Population, References
-from locard.observe.signals import ModifiedEntropy
+from locard.observe.signals import ModifiedEntropy, Signal
 from locard.observe.target import Target
 from locard.types import Access, Scores
 
@@ -44,6 +44,7 @@ class RiskScore:
     discrete: ClassVar[bool] = True
     variance_factor: ClassVar[float] = 2.5
     needs: ClassVar[Needs] = Needs(inside=1, outside=1)
+    reads: ClassVar[tuple[Signal, ...]] = (ModifiedEntropy(),)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -18,6 +18,7 @@ from locard.data.split import Split
 from locard.plan.plan import Plan
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
+from locard.train.asked import Condenses
 from locard.train.distil import fits_a_student
 from locard.train.recipe import Recipe
 
@@ -50,6 +51,8 @@ class Cost:
     total_seconds: float
     memory_bytes: int
     disk_bytes: int
+    logit_bytes: int
+    kept: tuple[str, ...]
     fprs: tuple[Resolvable, ...]
     named_from: int | None
     nameable_rate: float | None
@@ -81,6 +84,7 @@ def predict_cost(
     not_run: tuple[str, ...] = (),
     students: Mapping[str, int] | None = None,
     chains: Sequence[Chain] = (),
+    kept: Condenses | None = None,
 ) -> Cost:
     """Fit the plan's first two models for real, and multiply.
 
@@ -90,6 +94,8 @@ def predict_cost(
 
     Indirect attacks (``chains``) cost what their work is in fits and answers of one network.
 
+    ``kept`` is what is stored of answers; None: all of them, float32.
+
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
 
     Raises:
@@ -97,38 +103,36 @@ def predict_cost(
     """
     timed = probe(recipe, records, split, plan, settings)
     fit, predict = timed.fit, timed.predict
-    workers = min(settings.compute.workers, len(plan))
-    units, n, pairs = records.select(split.audited), len(split.audited), plan.pairs
-    complementary = bool((plan.partner[plan.targets] >= 0).all())
-    trials = pairs // 2 if complementary and pairs >= 4 else 0
-    needed, rate = nameable_rate(trials, units.n_units) if trials else (1, math.nan)
+    workers, taught = min(settings.compute.workers, len(plan)), dict(students or {})
+    units = records.select(split.audited)
+    n = len(split.audited)
     training = timed.training(len(plan), workers)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
-    taught = dict(students or {})
-    fits = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
-    distilling = fits * fit / workers
-    asked = predict / (n + len(split.population))
+    distilling = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
+    distilling *= fit / workers
+    trained, logits = float(np.mean([len(i) for i in plan.train_index])), 4 * len(records.classes)
+    answers = len(plan) * len(getattr(recipe, "augment", ("identity",))) * (n + len(split.population))
+    one, asked = logits if kept is None else kept.answer_bytes, predict / (n + len(split.population))
     indirect = chain_costs(chains, fit_seconds=fit, ask_seconds=asked, targets=len(plan.targets))
     return Cost(
         models=len(plan),
-        pairs=pairs,
+        pairs=plan.pairs,
         workers=workers,
         audited=n,
         units=units.n_units,
         population=len(split.population),
-        train_records=float(np.mean([len(i) for i in plan.train_index])),
+        train_records=trained,
         fit_seconds=fit,
         predict_seconds=predict,
         train_seconds=training,
         score_seconds=scoring,
         total_seconds=training + distilling + scoring + sum(c.total_seconds for c in indirect),
         memory_bytes=_memory(timed, workers, models=len(plan), records=n, attacks=len(attacks)),
-        disk_bytes=4 * len(plan) * len(records.classes) * (n + len(split.population)),
+        disk_bytes=answers * one,
+        logit_bytes=answers * logits,
+        kept=() if kept is None else kept.words,
         fprs=_resolvable(settings, plan, units),
-        named_from=smallest_nameable(pairs, units.n_units, q=settings.exposure.fdr) if complementary else None,
-        nameable_rate=rate if needed <= trials else None,
-        hits_needed=needed if needed <= trials else None,
-        trials=trials,
+        **_nameable(settings, plan, units.n_units),
         attacks=attacks,
         not_run=not_run,
         way=timed.way,
@@ -136,13 +140,27 @@ def predict_cost(
         student_records=_learnt_from(split, settings) if taught else 0,
         distil_seconds=distilling,
         at_scale=at_scale(
-            fit_seconds=fit / float(np.mean([len(i) for i in plan.train_index])),
+            fit_seconds=fit / trained,
             ask_seconds=asked,
-            classes=len(records.classes),
+            answer_bytes=one,
             attacks=len(attacks),
         ),
         chains=indirect,
     )
+
+
+def _nameable(settings: Settings, plan: Plan, units: int) -> dict[str, Any]:
+    """Which records this design can name, and how many at once: fields of ``Cost``."""
+    complementary = bool((plan.partner[plan.targets] >= 0).all())
+    trials = plan.pairs // 2 if complementary and plan.pairs >= 4 else 0
+    needed, rate = nameable_rate(trials, units) if trials else (1, math.nan)
+    can_name = needed <= trials
+    return {
+        "named_from": smallest_nameable(plan.pairs, units, q=settings.exposure.fdr) if complementary else None,
+        "nameable_rate": rate if can_name else None,
+        "hits_needed": needed if can_name else None,
+        "trials": trials,
+    }
 
 
 def _learnt_from(split: Split, settings: Settings) -> int:
@@ -194,6 +212,19 @@ def _unit_counts(mask: np.ndarray, records: Records) -> np.ndarray:
     return counts
 
 
+def _stored(cost: Cost) -> list[str]:
+    """What is kept of answers, where that is not all of them, against what all would take."""
+    if not cost.kept:
+        return []
+    one, whole = cost.disk_bytes / cost.models / 2**10, cost.logit_bytes / cost.models / 2**10
+    ratio = cost.logit_bytes / cost.disk_bytes
+    worth = f"{ratio:.1f} times less than" if ratio > 1 else f"nothing is saved: {1 / ratio:.1f} times"
+    return [
+        f"Stored     {', '.join(cost.kept)}: {one:,.0f} KiB a model, {worth} logits ({whole:,.0f} KiB a model, "
+        f"{cost.logit_bytes / 2**20:,.0f} MiB in all)"
+    ]
+
+
 def cost_text(cost: Cost) -> str:
     """The prediction for people."""
     lines = [
@@ -204,6 +235,7 @@ def cost_text(cost: Cost) -> str:
         f"{cost.predict_seconds:.2f} s to ask{f'; {cost.way}' if cost.way else ''}), scoring "
         f"{duration(cost.score_seconds)}",
         f"Memory     about {cost.memory_bytes / 2**30:.1f} GiB; disk {cost.disk_bytes / 2**20:,.0f} MiB",
+        *_stored(cost),
         f"Attacks    {', '.join(cost.attacks)}",
     ]
     if cost.students:

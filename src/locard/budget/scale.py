@@ -25,16 +25,16 @@ class AtScale:
     disk_bytes: int
 
 
-def at_scale(*, fit_seconds: float, ask_seconds: float, classes: int, attacks: int) -> AtScale:
+def at_scale(*, fit_seconds: float, ask_seconds: float, answer_bytes: int, attacks: int) -> AtScale:
     """The prediction.
 
     Args:
         fit_seconds: training one model takes this long a training record (all passes). Taken to grow in proportion.
         ask_seconds: asking one model takes this long a record.
-        classes: of the answers.
+        answer_bytes: what is stored of one answer.
         attacks: how many are scored.
 
-    >>> a = at_scale(fit_seconds=1e-4, ask_seconds=1e-5, classes=2, attacks=6)
+    >>> a = at_scale(fit_seconds=1e-4, ask_seconds=1e-5, answer_bytes=8, attacks=6)
     >>> a.model_seconds, a.training_seconds["256"], a.disk_bytes
     (60.0, 60.0, 2048000000)
     """
@@ -45,7 +45,7 @@ def at_scale(*, fit_seconds: float, ask_seconds: float, classes: int, attacks: i
         model_seconds=one,
         training_seconds={str(w): math.ceil(MODELS / w) * one for w in WORKERS},
         scoring_seconds=SCORE_SECONDS * attacks * MODELS * RECORDS * (MODELS - 2),
-        disk_bytes=4 * classes * MODELS * RECORDS,
+        disk_bytes=answer_bytes * MODELS * RECORDS,
     )
 
 

@@ -150,6 +150,7 @@ def _cost(p: Prepared) -> Cost:
         attacks=tuple(p.chosen.attacks),
         students=p.students,
         chains=p.chains,
+        kept=p.kept,
         not_run=tuple(f"{n.name}: {n.reason}" for n in p.chosen.not_run),
     )
 

@@ -17,8 +17,9 @@ from locard.check import Problems
 from locard.data.records import Records
 from locard.errors import SettingsError
 from locard.observe.models import Opening, ReleasedModel, load_model
+from locard.train.asked import Condenses
 from locard.train.fingerprint import code_of
-from locard.train.jobs import BLOCK, Chunk, Job, JobDone, explained, versions
+from locard.train.jobs import BLOCK, PARTS, Chunk, Job, JobDone, explained, labels_of, versions
 from locard.train.recipe import import_path
 from locard.train.store import Store
 
@@ -148,6 +149,12 @@ class Asking:
     population: np.ndarray
     store: Store
     device: str = "cpu"
+    kept: Condenses | None = None
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """``int64[records]``, the true classes, of each part of the records."""
+        return labels_of(self.records, self.audited, self.population)
 
     def __call__(self, chunk: Chunk) -> list[JobDone]:
         """Open, observe, store.
@@ -165,9 +172,10 @@ class Asking:
             one.need_unchanged()
             model = one.open(self.recipe.base, self.recipe.opening)
             opened = time.perf_counter()
-            answers = {"logits": self._ask(model, self.audited), "population": self._ask(model, self.population)}
+            said_of = [self._ask(model, places) for places in (self.audited, self.population)]
+            answers = dict(zip(PARTS, said_of, strict=True))
         if not self.store.sound(job.key):
-            self.store.write(job.key, answers)
+            self.store.write(job.key, answers if self.kept is None else self.kept(answers, self.labels))
         said = tuple(dict.fromkeys(f"{w.category.__name__}: {str(w.message).splitlines()[0]}" for w in warned))
         return JobDone(job.model, job.key, opened - start, time.perf_counter() - opened, said)
 

@@ -37,6 +37,36 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class SignalReader(Protocol):
+    """Where signals are that were read off the logits already, because nothing else was kept of them."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(models, records, queries, classes) of the logits that there were."""
+        ...
+
+    def signal(self, signal: Signal, floor: float | None, model: int) -> np.ndarray:
+        """``float64[records, queries, ...]`` of one model, as read at this probability floor.
+
+        Raises:
+            SettingsError: it was not kept.
+        """
+        ...
+
+    def floored(self, floor: float, model: int) -> int:
+        """How many of this model's values the floor raised.
+
+        Raises:
+            SettingsError: that was not kept.
+        """
+        ...
+
+    def select(self, records: np.ndarray) -> SignalReader:
+        """A part of the records."""
+        ...
+
+
 class ArrayReader:
     """Logits that are already in memory (or memory-mapped)."""
 
@@ -71,7 +101,7 @@ class Observations:
     - ``probability_floor`` is applied on reading, so that another floor needs no new training
 
     Args:
-        reader: where the logits are.
+        reader: where the logits are, or what was kept of them; then only those signals can be had.
         y: ``int64[records]``, the true class of each record; None where an attack's records will bring them.
         probability_floor: smallest probability where logits are logarithms of probabilities; None for true logits
             (then a logit of -inf is put ``UNSAID`` nats below the row's largest, or at its smallest finite one).
@@ -84,7 +114,7 @@ class Observations:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Reader | SignalReader,
         y: ArrayLike | None,
         *,
         probability_floor: float | None = None,
@@ -141,18 +171,14 @@ class Observations:
         )
 
     def logits(self, model: int) -> Logits:
-        """``float32[records, queries, classes]`` of one model, floored."""
-        logits = self._reader.read(model)
-        if self.probability_floor is not None:
-            raised: Logits = np.maximum(logits, np.float32(np.log(self.probability_floor)))
-            return raised
-        unsaid = np.isneginf(logits)
-        if not unsaid.any():
-            return logits
-        top = logits.max(axis=-1, keepdims=True)
-        low = np.minimum(np.where(unsaid, np.inf, logits).min(axis=-1, keepdims=True), top - np.float32(UNSAID))
-        out: Logits = np.where(unsaid, low, logits).astype(np.float32)
-        return out
+        """``float32[records, queries, classes]`` of one model, floored.
+
+        Raises:
+            SettingsError: signals alone were kept.
+        """
+        if isinstance(self._reader, SignalReader):
+            raise not_kept("whole answers")
+        return finite(self._reader.read(model), self.probability_floor)
 
     def of_model(self, signal: Signal, model: int) -> np.ndarray:
         """One model's signal, ``float64[records, queries, ...]``, read-only, computed once where it can be kept."""
@@ -194,6 +220,8 @@ class Observations:
     def _compute(self, signal: Signal, model: int) -> np.ndarray:
         if isinstance(signal, Derived):
             return signal.of(self.of_model(signal.source, model))
+        if isinstance(self._reader, SignalReader):
+            return self._reader.signal(signal, self.probability_floor, model)
         return signal(self.logits(model), self.y)
 
     def _keep(self, signal: Signal, shape: tuple[int, ...]) -> _Kept:
@@ -208,22 +236,55 @@ class Observations:
         """How many values the probability floor raised."""
         if self.probability_floor is None:
             return 0
-        low = np.float32(np.log(self.probability_floor))
-        return sum(int((self._reader.read(m) < low).sum()) for m in range(self.models))
+        if isinstance(self._reader, SignalReader):
+            return sum(self._reader.floored(self.probability_floor, m) for m in range(self.models))
+        return sum(raised_by(self.probability_floor, self._reader.read(m)) for m in range(self.models))
 
     def at_floor(self, probability_floor: float) -> Observations:
         """The same observations with another floor (only upwards changes anything that was not zero)."""
         return Observations(self._reader, self._y, probability_floor=probability_floor, traces=self.traces)
 
     def select(self, records: Int64[np.ndarray, "chosen"]) -> Observations:
-        """A part of the records, copied into memory."""
+        """A part of the records; logits are copied into memory."""
         chosen = np.asarray(records, dtype=np.int64)
-        part = np.empty((self.models, len(chosen), self.queries, self.classes), dtype=np.float32)
-        for m in range(self.models):
-            part[m] = self._reader.read(m)[chosen]
         y = None if self._y is None else self._y[chosen]
         traces = {name: SomeRecords(trace, chosen) for name, trace in self.traces.items()}
-        return Observations(ArrayReader(part), y, probability_floor=self.probability_floor, traces=traces)
+        reader: Reader | SignalReader
+        if isinstance(self._reader, SignalReader):
+            reader = self._reader.select(chosen)
+        else:
+            part = np.empty((self.models, len(chosen), self.queries, self.classes), dtype=np.float32)
+            for m in range(self.models):
+                part[m] = self._reader.read(m)[chosen]
+            reader = ArrayReader(part)
+        return Observations(reader, y, probability_floor=self.probability_floor, traces=traces)
+
+
+def finite(logits: Logits, floor: float | None) -> Logits:
+    """Logits without -inf: no lower than the floor, or without one ``UNSAID`` nats below the row's largest."""
+    if floor is not None:
+        raised: Logits = np.maximum(logits, np.float32(np.log(floor)))
+        return raised
+    unsaid = np.isneginf(logits)
+    if not unsaid.any():
+        return logits
+    top = logits.max(axis=-1, keepdims=True)
+    low = np.minimum(np.where(unsaid, np.inf, logits).min(axis=-1, keepdims=True), top - np.float32(UNSAID))
+    out: Logits = np.where(unsaid, low, logits).astype(np.float32)
+    return out
+
+
+def raised_by(floor: float, logits: Logits) -> int:
+    """How many values lie below the floor."""
+    return int((logits < np.float32(np.log(floor))).sum())
+
+
+def not_kept(what: str) -> SettingsError:
+    """The error for reading what was not stored."""
+    return SettingsError(
+        f"compute.keep: {what} must be stored to be read here, found compute.keep = 'signals', which stores only what "
+        f"the attacks say they read. Set compute.keep = 'logits'."
+    )
 
 
 def _wrong_length(needed: int, found: int) -> str:

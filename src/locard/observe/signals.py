@@ -358,5 +358,5 @@ class LogOdds:
             if len(odds) < self.top:
                 short = np.full((self.top - len(odds), odds.shape[1]), -LARGEST_ODDS)
                 odds = np.concatenate([odds, short])
-        out: np.ndarray = np.ascontiguousarray(odds.T).reshape(*logits.shape[:2], -1)
+        out: np.ndarray = np.ascontiguousarray(odds.T).reshape(*logits.shape[:2], len(odds))
         return out

@@ -14,6 +14,7 @@ from locard.run.backend import Backend
 from locard.run.chunks import Grouping, plan_chunks
 from locard.run.folder import RunFolder
 from locard.train.jobs import Job, JobDone, Work
+from locard.train.reuse import Answering, reuse
 
 Progress = Callable[[str, int, int], None]
 Warn = Callable[[str], None]
@@ -39,7 +40,8 @@ def train_missing(
 ) -> list[str]:
     """Train every job whose file is not there or not whole; afterwards every file is, to the last bit.
 
-    A listing, headers and sizes say what is there, so that training starts at once. Checksums are read afterwards,
+    A listing, headers and sizes say what is there, so that training starts at once. What is absent is made from other
+    files of the same models where they hold it (``train/reuse.py``). Checksums are read afterwards,
     before anything is computed from a file; one that turns out to be damaged is made again. What the recipe's own code
     warns of is told once, with the number of models, and kept in ``run.json``.
 
@@ -65,6 +67,7 @@ def train_missing(
     finished: list[JobDone] = []
     todo = _told(folder.store.missing(wanted), watch)
     while True:
+        todo = _without_reused(work, [wanted[key] for key in todo], watch)
         left = set(todo)
         if todo:
             watch.progress(work.stage, len(jobs) - len(left), len(jobs))
@@ -134,6 +137,16 @@ def _note(finished: list[JobDone], folder: RunFolder, watch: Watch) -> None:
     folder.timings["warnings"] = dict(sorted(warned.items()))
     for message, count in sorted(warned.items()):
         watch.warn(f"{count} of {len(finished)} models said: {message}")
+
+
+def _without_reused(work: Work, absent: list[Job], watch: Watch) -> list[str]:
+    """The keys that have to be made by the work, after the others were made from what is stored."""
+    made: set[str] = set()
+    if isinstance(work, Answering):
+        made, messages = reuse(work, absent)
+        for message in messages:
+            watch.warn(message)
+    return [job.key for job in absent if job.key not in made]
 
 
 def _told(found: tuple[list[str], list[str]], watch: Watch) -> list[str]:

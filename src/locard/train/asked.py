@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -39,6 +39,33 @@ class Keep:
     def anything(self) -> bool:
         """Whether more than answers is stored."""
         return self != Keep()
+
+
+@runtime_checkable
+class Condenses(Protocol):
+    """What is stored of a model's answers in place of all of them."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What that is, for people."""
+        ...
+
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes for one record and query."""
+        ...
+
+    def key(self, model: str) -> str:
+        """The key of a file that holds this, by the key that names the model itself (``Job.trained``)."""
+        ...
+
+    def missing(self, names: Iterable[str], parts: Iterable[str]) -> list[str]:
+        """What of this a file with these tensors does not hold, in words; ``parts`` are the parts of the records."""
+        ...
+
+    def __call__(self, tensors: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What is stored of these tensors, with ``int64[records]``, the true classes, of each part."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -25,7 +25,7 @@ from locard.data.records import Records
 from locard.errors import LocardError, RunStopped, SettingsError
 from locard.plan.plan import Plan
 from locard.seeds import Seed
-from locard.train.asked import Answers, AnswersMany, Asked, Keep, Run
+from locard.train.asked import Answers, AnswersMany, Asked, Condenses, Keep, Run
 from locard.train.recipe import Predictor, Recipe
 from locard.train.store import Store
 
@@ -33,14 +33,32 @@ KEY_VERSION = 1  # raised when the code below may give other numbers for the sam
 BLOCK = 20_000  # records predicted at once
 
 
+PARTS = ("logits", "population")  # what a file holds of the audited records, and of the others
+KEPT = "-"  # in a key, before what is kept of the model's answers, where that is not all of them
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One model to train and question."""
+    """One model to train and question. Its key names the model, and what is kept of its answers."""
 
     model: int
     key: str
     seed: int
     index: np.ndarray
+
+    @property
+    def trained(self) -> str:
+        """What names the model itself, whatever is kept of its answers."""
+        return model_of(self.key)
+
+
+def model_of(key: str) -> str:
+    """The part of a key that names the model.
+
+    >>> model_of("0a1b-2c3d"), model_of("0a1b")
+    ('0a1b', '0a1b')
+    """
+    return key.partition(KEPT)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +113,7 @@ class Training:
     """Everything a worker needs, sent to it once: the recipe, the data, what to ask, where to put the answers.
 
     Calling it with a chunk trains its models, asks them about the audited and population records and stores what they
-    answer, and what else is kept of them. A file that is there already is left as it is.
+    answer, or what is ``kept`` of that, and what else is kept of them. A file that is there already is left as it is.
     """
 
     stage: ClassVar[str] = "training models"
@@ -107,6 +125,12 @@ class Training:
     keep: Keep = field(default_factory=Keep)
     weights: Store | None = None
     device: str = "cpu"
+    kept: Condenses | None = None
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """``int64[records]``, the true classes, of each part of the records."""
+        return labels_of(self.records, self.audited, self.population)
 
     def __call__(self, chunk: Chunk) -> list[JobDone]:
         """Train, observe, store.
@@ -145,9 +169,10 @@ class Training:
         here: that is found out, and mended, by who started the run."""
         if self.weights is not None:
             for name, tensors in answers.weights.items():
-                self.weights.write(f"{job.key}.{name}", tensors)
+                self.weights.write(f"{job.trained}.{name}", tensors)
         if not self.store.holds(job.key):
-            self.store.write(job.key, answers.tensors)
+            kept = answers.tensors if self.kept is None else self.kept(answers.tensors, self.labels)
+            self.store.write(job.key, kept)
 
     def _ask(self, predict: Predictor) -> dict[str, np.ndarray]:
         """``float32[records, queries, classes]`` of the audited records and of the population.
@@ -161,6 +186,16 @@ class Training:
             block = places[start : start + BLOCK]
             out[start : start + BLOCK, 0] = predict(self.records.features[block])
         return {"logits": out[: len(self.audited)], "population": out[len(self.audited) :]}
+
+
+def labels_of(records: Records, audited: np.ndarray, population: np.ndarray) -> dict[str, np.ndarray]:
+    """``int64[records]``, the true classes, of each part of the records that models are asked about."""
+    return dict(zip(PARTS, (records.y[audited], records.y[population]), strict=True))
+
+
+def kept_of(jobs: list[Job], kept: Condenses | None) -> list[Job]:
+    """The same models, of whose answers this is kept; None: all."""
+    return jobs if kept is None else [replace(job, key=kept.key(job.trained)) for job in jobs]
 
 
 def plan_jobs(

@@ -22,6 +22,7 @@ from locard.train.object_store import ObjectStore
 from locard.train.packing import fits, pack, whole
 from locard.types import Logits
 
+SUFFIX = ".safetensors"
 FETCHED = 4  # files fetched from an object store at once
 ABANDONED = 86_400.0  # seconds after which half a file in a shared folder is nobody's
 
@@ -146,14 +147,30 @@ class Store:
         """Everything in one file.
 
         Raises:
-            StoreMismatch: as for ``read``.
+            DamagedFile: as for ``read``.
+        """
+        return {name: self.read(key, name) for name in self.names(key)}
+
+    def names(self, key: str) -> list[str]:
+        """The names of the tensors in one file.
+
+        Raises:
+            DamagedFile: as for ``read``.
         """
         from safetensors import safe_open
 
         self._need(key)
-        with safe_open(self.path(key), framework="numpy") as names:
-            kept = list(names.keys())
-        return {name: self.read(key, name) for name in kept}
+        with safe_open(self.path(key), framework="numpy") as file:
+            return list(file.keys())
+
+    def keys(self) -> list[str]:
+        """The keys of all files that are there, sorted; whether they are whole is not asked.
+
+        Raises:
+            RunStopped: an object store does not answer.
+        """
+        names = set(_sizes(self.folder)) | (set() if self.far is None else set(self.far.sizes()))
+        return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
 
     def shape(self, key: str, name: str) -> tuple[int, ...]:
         """A tensor's shape, from the header.
@@ -285,7 +302,7 @@ def open_store(own: Path, place: str, base: Path) -> Store:
 
 
 def _name(key: str) -> str:
-    return f"{key}.safetensors"
+    return f"{key}{SUFFIX}"
 
 
 def _said(name: str, aside: str) -> str:
@@ -296,7 +313,7 @@ def _sizes(folder: Path) -> dict[str, int]:
     """Names and sizes of the files in a folder; nothing where it does not exist."""
     try:
         with os.scandir(folder) as entries:
-            return {e.name: e.stat().st_size for e in entries if e.name.endswith(".safetensors")}
+            return {e.name: e.stat().st_size for e in entries if e.name.endswith(SUFFIX)}
     except FileNotFoundError:
         return {}
 
