@@ -41,7 +41,9 @@ class Probe:
 def probe(
     recipe: Recipe | tuple[float, float], records: Records, split: Split, plan: Plan, settings: Settings
 ) -> Probe:
-    """Fit the plan's first two models for real, and ask them about everything.
+    """Fit the plan's first two models for real, and ask them about everything: the median of both.
+
+    A recipe that trains many models in one program times its own steps.
 
     Args:
         recipe: or the seconds that a model trained elsewhere takes to open and to ask.
@@ -50,7 +52,6 @@ def probe(
     Raises:
         SettingsError: the recipe's own code failed.
     """
-    """Median over two real fits; a recipe that trains many models in one program times its own steps."""
     from threadpoolctl import threadpool_limits
 
     if isinstance(recipe, tuple):
