@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from locard.data.records import Records
 from locard.errors import RunStopped, SettingsError
-from locard.plan.designs import pairs
+from locard.plan.designs import out_only, pairs
 from locard.seeds import Seed
 from locard.train import jobs
 from locard.train.jobs import Chunk, JobDone, Training, plan_jobs
@@ -95,6 +95,25 @@ def test_more_models_reuse_all_that_exist():
     few, many = keys(models=4), keys(models=12)
     assert many[:4] == few
     assert len(set(many)) == 12
+
+
+def test_more_references_reuse_all_targets_and_more_targets_all_references():
+    """Planted: numbers that run through the whole plan gave every target another seed with every reference more."""
+    r = some()
+
+    def of(models: int, targets: int) -> tuple[set[str], set[str]]:
+        plan = out_only(
+            r, AUDITED[:30], models=models, targets=targets, outside=AUDITED[30:], size=15, replace=True, seed=Seed(0)
+        )
+        made = plan_jobs(TREE, r, plan, POPULATION, Seed(0))
+        assert len({j.seed for j in made}) == len(made)
+        return tuple({made[m].key for m in which} for which in (plan.references, plan.targets))
+
+    references, targets = of(4, 6)
+    more_references, same_targets = of(8, 6)
+    same_references, more_targets = of(4, 10)
+    assert same_targets == targets < more_targets
+    assert same_references == references < more_references
 
 
 def test_models_of_one_plan_never_share_a_key_nor_a_seed():

@@ -12,6 +12,7 @@ import sysconfig
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -201,7 +202,10 @@ def kept_of(jobs: list[Job], kept: Condenses | None) -> list[Job]:
 def plan_jobs(
     recipe: Recipe, records: Records, plan: Plan, population: np.ndarray, seed: Seed, *, keep: Keep | None = None
 ) -> list[Job]:
-    """One job a plan row. A model's seed has its own name, so asking for more models keeps the keys of the first."""
+    """One job a plan row. A model's seed has its own name, so asking for more models keeps the keys of the first.
+
+    Models are numbered within their role: more references do not change the targets that stand behind them in the plan.
+    """
     shared = hashlib.sha256()
     kept = [json.dumps(asdict(keep))] if keep is not None and keep.anything else []
     for part in (str(KEY_VERSION), recipe.fingerprint, records.fingerprint, versions(), *kept):
@@ -209,8 +213,10 @@ def plan_jobs(
     for index in (plan.audited, population):
         shared.update(len(index).to_bytes(8, "little") + np.ascontiguousarray(index).tobytes())
     jobs = []
-    for model, index in enumerate(plan.train_index):
-        number = seed.child("model", plan.role[model], model).integer()
+    before: Counter[str] = Counter()
+    for model, (index, role) in enumerate(zip(plan.train_index, plan.role, strict=True)):
+        number = seed.child("model", role, before[role]).integer()
+        before[role] += 1
         own = shared.copy()
         own.update(f"{number}|{len(index)}|".encode() + np.ascontiguousarray(index).tobytes())
         jobs.append(Job(model, own.hexdigest()[:40], number, index))
