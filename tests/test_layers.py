@@ -82,13 +82,25 @@ ALLOWED: dict[str, set[str]] = {
     "stopped": EVERYONE | {"plan", "assess", "prepare"},
     "elsewhere": EVERYONE | {"data", "train", "assess", "prepare"},
     "attack_result": {"files", "result"},
+    "attack_lists": {"types", "stats"},
     "rank_result": {"result"},
     "prepare_attack": EVERYONE
     | {"data", "plan", "train", "observe", "attacks", "assess", "prepare", "trained_elsewhere"},
     "attack_report": EVERYONE
-    | {"attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
+    | {"attack_lists", "attack_result", "observe", "attacks", "assess", "prepare", "prepare_attack", "report"},
     "outsider": EVERYONE
-    | {"attack_result", "attack_report", "prepare_attack", "data", "train", "run", "observe", "attacks", "assess"}
+    | {
+        "attack_lists",
+        "attack_result",
+        "attack_report",
+        "prepare_attack",
+        "data",
+        "train",
+        "run",
+        "observe",
+        "attacks",
+        "assess",
+    }
     | {"prepare", "report"},
     "screening": EVERYONE | {"run", "screen", "assess", "prepare"},
     "pipeline": EVERYONE
@@ -122,6 +134,7 @@ ALLOWED: dict[str, set[str]] = {
         "pilot",
         "pipeline",
         "outsider",
+        "prepare_attack",
         "ranking",
         "attack_result",
         "prepare",

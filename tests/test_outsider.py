@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from locard.errors import DataError, NotEnoughReferences, SettingsError
 from locard.outsider import attack_settings
 from locard.prepare_attack import prepare_attack
 from locard.settings import make_settings
+from locard.settings_text import to_toml
 
 MODEL = """
 import numpy as np
@@ -166,8 +168,6 @@ def test_all_problems_are_told_at_once(base):
 
 
 def test_the_command_line(base, cli):
-    from locard.settings_text import to_toml
-
     (base / "attack.toml").write_text(to_toml(TREE))
     code, said, _ = cli("attack", str(base / "attack.toml"), "--out", str(base / "run"))
     assert code == 0
@@ -230,6 +230,59 @@ def test_an_indirect_attack_beside_the_direct_one(base):
     assert [n.name for n in poor.not_run] == [other.name]
     assert "none was asked" in poor.not_run[0].reason
     assert [a.how for a in poor.attacks] == ["direct"]
+    assert poor.merged is None
+
+
+def test_an_indirect_attack_is_calibrated_by_held_out_records_that_are_not_asked_about(base, cli):
+    """Each of them has queries of its own; they are counted, kept within the budget, and foretold by the plan."""
+    (base / "net.py").write_text(NETWORK.format(data=str(base / "data.npz")))
+    small = {"name": "gmia_indirect", "records": 8, "queries": 60, "clusters": 4, "optimise": 3, "calibration": 9}
+    tree = {k: v for k, v in TREE.items() if k != "target"} | {"target": TORCH, "attack": [{"name": "gmia"}, small]}
+    tree |= {
+        "references": {"plan": "out_only", "models": 12, "size": 60},
+        "attacked": {"model": "net:network", "candidates": "candidates.txt", "check": 0},
+        "screen": {"name": "random", "select": {"top": 60}},
+    }
+    result = attack_settings(make_settings(tree), base=base, out=base / "run")
+    summary, frame = result.summary, result.claims
+    direct, other = summary.attacks
+    alike = other.calibration
+    assert 0 < alike <= 9
+    mine = frame[(frame["attack"] == other.name) & (frame["decision"] != "not tested")]
+    assert len(mine) == other.tested == 8
+    assert np.allclose(mine["p"] * (alike + 1), np.round(mine["p"] * (alike + 1)))  # p is the calibrated one
+    assert mine["p"].min() >= 1 / (alike + 1) - 1e-12
+    assert summary.target.indirectly > other.queries == mine["queries"].sum()
+    assert summary.target.queries == direct.queries + summary.target.about_calibration + summary.target.indirectly
+    assert any("calibration records" in u and other.name in u for u in summary.unresolved)
+    # both lists as one: each at half the rate, the surest list's word on each candidate
+    both, count = summary.merged, len(np.unique(frame["id"]))
+    assert both is not None
+    blocks = [frame[frame["attack"] == n].reset_index(drop=True) for n in (direct.name, other.name, "merged")]
+    assert [len(b) for b in blocks] == [count] * 3
+    adjusted = np.stack([b["p_adjusted"] for b in blocks[:2]])
+    expected = np.minimum(2 * np.fmin(*adjusted), 1.0)
+    np.testing.assert_array_equal(blocks[2]["p_adjusted"], expected)
+    assert ((blocks[2]["decision"] == "member") == (expected <= 0.1 * (1 + 1e-12))).all()
+    surest = np.where(np.nan_to_num(adjusted[1], nan=2.0) < np.nan_to_num(adjusted[0], nan=2.0), "indirect", "direct")
+    tested = ~np.isnan(expected)
+    assert (blocks[2]["how"][tested] == surest[tested]).all()
+    assert (blocks[2]["how"][~tested] == "").all()
+    assert (blocks[2]["queries"] == blocks[0]["queries"] + blocks[1]["queries"]).all()
+    assert "merged" in (base / "run" / "report.html").read_text()
+    (base / "attack.toml").write_text(to_toml(tree))
+    code, said, _ = cli("plan", str(base / "attack.toml"))
+    assert code == 0
+    assert re.search(r"gmia_indirect\(.*\): about [\d.]+ s for each of 8 records and 9 that calibrate", said)
+    assert "at most 68 queries a target" in said  # 4 queries for each of 17
+    assert json.loads(cli("plan", str(base / "attack.toml"), "--json")[1])["queries"] == 60 + 120 + 68
+    code, _, wrong = cli("plan", str(base / "attack.toml"), "--pilot", "4")
+    assert code == 2
+    assert "a forecast is made of audits" in wrong
+
+
+def test_a_single_list_is_not_merged(base):
+    assert attack_settings(settings(), base=base, out=base / "run").summary.merged is None
 
 
 def test_indirect_attacks_need_networks(base):

@@ -244,7 +244,7 @@ def test_workers_that_were_started_early_leave_when_preparation_fails(records, q
         ({"attacks": []}, "at least one attack is needed"),
         ({"attack": ["lira"], "attacks": None, "modles": 3}, "modles: no such key"),
         ({"data": {"pool": 500}}, "from 1 to 80 records"),
-        ({"data": {"pool": 10}}, "at least 20 audited units are needed, found 10"),
+        ({"data": {"pool": 10}}, "at least 20 audited records are needed, found 10"),
         ({"references": {"plan": "out_only"}, "target": {"models": 3}}, "even number is needed for plan 'out_only'"),
         ({"references": {"plan": "subsample", "fraction": 0.001}}, "leaves units on both sides"),
         ({"measure": {"fprs": [2]}}, "rates between 0 and 1"),

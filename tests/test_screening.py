@@ -182,6 +182,15 @@ def test_what_reads_no_answers_trains_nothing(base, tmp_path, screen_, select):
     assert all(r["neighbours"] for r in tree["records"])
 
 
+@pytest.mark.parametrize("named", [{"name": "random"}, {"name": "neighbours", "features": "raw"}])
+def test_what_reads_no_answers_takes_any_number_of_classes(tmp_path, named):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), np.arange(60) % 4
+    np.savez(tmp_path / "data.npz", features=x, labels=y)
+    tree = screen_settings(settings(screen=named | {"select": {"top": 5}}), base=tmp_path, out=tmp_path / "run")
+    assert tree["selected"] == 5
+
+
 def test_without_a_section_neighbours_select_by_their_own_rule(base, tmp_path):
     made = make_settings({k: v for k, v in TREE.items() if k != "screen"})
     tree = screen_settings(made, base=base, out=tmp_path / "run")

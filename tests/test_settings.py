@@ -193,7 +193,7 @@ def test_a_date_in_the_settings_is_no_crash(tmp_path):
         (DIGITS | {"data": {"source": "d", "estimator": 1}}, "did you mean 'target.estimator'?"),
         (
             DIGITS | {"compute": {"zzzz": 1}},
-            "compute.zzzz: no such key; known keys: backend, workers, chunk, exact, device, stop_after, address, "
+            "compute.zzzz: no such key; known keys: backend, workers, chunk, exact, device, stop_after, address, keep, "
             "store.",
         ),
     ],

@@ -271,7 +271,7 @@ def test_everything_is_told_at_once(folder, cli, tmp_path):
             DataError,
             r"checkpoint 0 .* and checkpoint 1 .* hold the same",
         ),
-        ({"member": np.eye(8, 130, dtype=bool)}, LocardError, "at least 20 audited units are needed, found 8"),
+        ({"member": np.eye(8, 130, dtype=bool)}, LocardError, "at least 20 audited records are needed, found 8"),
         ({"attacks": ["lira"], "member": paired(8, 130)[:, ::-1]}, None, ""),
     ],
 )

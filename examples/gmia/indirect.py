@@ -2,6 +2,7 @@
 
     python examples/gmia/indirect.py --data adult
     python examples/gmia/indirect.py --data wisconsin
+    python examples/gmia/indirect.py --data mnist-5k --records 5 --pairs 10 --references 60 --queries 1000
 
 Records are picked by the references that choose queries; the target is not asked for that. Beside the indirect attack
 stands the direct one, with the same test references. With --paper queries are uniform, clustered before they are
@@ -59,6 +60,19 @@ def protocol(name: str, epochs: int | None) -> Protocol:
             ),
             pool=20_000,
             size=10_000,
+        )
+    if name == "mnist-5k":
+        return Protocol(
+            TorchRecipe(
+                module="cnn",
+                params={"channels": [16, 32], "kernel": 5, "dense": 128, "dropout": 0.5},
+                optimizer="adam",
+                learning_rate=0.001,
+                batch_size=50,
+                epochs=epochs or 20,
+            ),
+            pool=2000,
+            size=1000,
         )
     return Protocol(TorchRecipe(module="logistic", learning_rate=0.1, batch_size=10, epochs=epochs or 300), 200, 100)
 
@@ -177,11 +191,12 @@ def table(found: dict[str, Any], cut: float) -> list[dict[str, Any]]:
 def main() -> None:
     """Train, pick, attack, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=("adult", "wisconsin"), default="wisconsin")
+    parser.add_argument("--data", choices=("adult", "wisconsin", "mnist-5k"), default="wisconsin")
     parser.add_argument("--records", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--references", type=int, default=150, help="a third chooses queries, the others test")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--queries", type=int, default=5000, help="random ones, before any is selected")
     parser.add_argument("--screen", default="reference_loss")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--paper", action="store_true", help="queries as in the paper")
@@ -193,7 +208,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seed, setup = Seed(asked.seed), protocol(asked.data, asked.epochs)
     paper = {"generation": "uniform", "first": "clusters", "against": "original"} if asked.paper else {}
-    method = GMIAIndirect(apart=asked.apart, **paper)
+    method = GMIAIndirect(apart=asked.apart, queries=asked.queries, **paper)
     world = models_of(load(asked.data), setup, asked.references, asked.pairs, seed)
     right = world["targets"].logits(world["records"].features).argmax(axis=-1) == world["records"].y
     inside, outside = (float(right[m].mean()) for m in (world["member"], ~world["member"]))

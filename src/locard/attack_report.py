@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from locard import __version__
 from locard.assess.choose import registered_name
 from locard.assess.looks import describe_selected, plain
 from locard.assess.screening import Tested
+from locard.attack_lists import Listed, together
 from locard.attack_result import (
     AskedPart,
     AttackClaims,
@@ -48,22 +49,23 @@ class Made:
     """One attack's claims.
 
     Attributes:
-        name: of the attack, with its settings.
+        listed: the claims.
         attack: what made them.
-        places: of its candidates among all candidates.
-        claims: one row for each of these.
-        how: "direct", or "indirect": the candidate itself was not asked.
-        queries: ``int64[places]``, asked about each.
+        how: "direct", or "indirect": no candidate was asked about.
+        calibrating: asked in place of calibration records, by an attack that asks its own.
         log: sha256 of all rows that the target was asked by it, where it has a log of its own.
     """
 
-    name: str
+    listed: Listed
     attack: GMIA | GMIAIndirect
-    places: np.ndarray
-    claims: Claims
-    how: str
-    queries: np.ndarray
+    how: Literal["direct", "indirect"]
+    calibrating: int = 0
     log: str | None = None
+
+    @property
+    def spent(self) -> int:
+        """Queries in all."""
+        return int(self.listed.queries.sum()) + self.calibrating
 
 
 def attack_result(
@@ -99,24 +101,16 @@ def attack_result(
         calibration=len(chosen.calibration),
     )
     parts = [_claims_part(one) for one in made]
-    direct = [one for one in made if one.how == "direct"]
-    others = sum(int(one.queries.sum()) for one in made if one.how != "direct")
+    direct = [one.listed.claims for one in made if one.how == "direct"]
+    lists = [one.listed for one in made]
+    whole = together(lists, prepared.records.ids[prepared.split.audited])
+    merged = None if whole is None else _merged_part(whole, parts)
     summary = AttackTree(
         locard_version=__version__,
         name=settings.name,
         seed=settings.seed,
-        verdict=_verdict(parts, len(prepared.split.audited), checks),
-        target=AskedPart(
-            model=case.model.name,
-            access=case.attacked.access,
-            budget=case.attacked.budget,
-            queries=target.queries + others,
-            about_candidates=len(chosen.candidates),
-            about_calibration=len(chosen.calibration),
-            for_checks=len(chosen.checks),
-            indirectly=others,
-            log=target.log.digest,
-        ),
+        verdict=_verdict(parts, merged, len(prepared.split.audited), checks),
+        target=_asked(case, chosen, target, made),
         known=KnownPart(
             source=settings.data.source,
             candidates=len(prepared.split.audited),
@@ -130,41 +124,77 @@ def attack_result(
         ),
         selection=selection,
         attacks=parts,
+        merged=merged,
         checks=checks,
-        cards=_cards(case, tested, chosen, direct[0].claims, losses) if direct else [],
+        cards=_cards(case, tested, chosen, direct[0], losses) if direct else [],
         not_run=not_run,
-        unresolved=_unresolved(direct[0].claims if direct else None, parts[0], selection, checks),
+        unresolved=_unresolved(made, parts, selection, checks),
         settings=settings.without_compute(),
     )
-    return AttackResult(summary, _table(prepared, made))
+    return AttackResult(summary, _table(prepared, lists if whole is None else [*lists, whole]))
+
+
+def _asked(case: AttackCase, chosen: ChosenToAsk, target: AskableTarget, made: list[Made]) -> AskedPart:
+    others = sum(one.spent for one in made if one.how != "direct")
+    return AskedPart(
+        model=case.model.name,
+        access=case.attacked.access,
+        budget=case.attacked.budget,
+        queries=target.queries + others,
+        about_candidates=len(chosen.candidates),
+        about_calibration=len(chosen.calibration),
+        for_checks=len(chosen.checks),
+        indirectly=others,
+        log=target.log.digest,
+    )
 
 
 def _claims_part(made: Made) -> AttackClaims:
-    claims = made.claims
-    p = claims.p_cal if claims.calibration else claims.p_rank
+    one = made.listed
     return AttackClaims(
-        name=made.name,
+        name=one.name,
         how=made.how,
         settings=vars(made.attack),
         source=paper_of(registered_name(made.attack)),
-        fdr=made.attack.fdr,
-        queries=int(made.queries.sum()),
+        fdr=one.fdr,
         log=made.log,
-        tested=int(claims.tested.sum()),
-        claimed=int(claims.claimed.sum()),
-        smallest=float(np.nanmin(p)) if claims.tested.any() else None,
-        promises=dict(claims.promises),
+        **_counts(one),
     )
 
 
-def _verdict(parts: list[AttackClaims], candidates: int, checks: list[Any]) -> str:
-    """One or two sentences an attack: each list of claims has a rate of its own, and both together have none."""
+def _merged_part(one: Listed, parts: list[AttackClaims]) -> AttackClaims:
+    return AttackClaims(
+        name=one.name,
+        how="either",
+        settings={"lists": [p.name for p in parts]},
+        source="union of lists, each at an equal share of the rate",
+        fdr=one.fdr,
+        log=None,
+        **_counts(one),
+    )
+
+
+def _counts(one: Listed) -> dict[str, Any]:
+    claims = one.claims
+    return {
+        "queries": int(one.queries.sum()),
+        "calibration": claims.calibration,
+        "tested": int(claims.tested.sum()),
+        "claimed": int(claims.claimed.sum()),
+        "smallest": float(np.nanmin(one.p)) if claims.tested.any() else None,
+        "promises": dict(claims.promises),
+    }
+
+
+def _verdict(parts: list[AttackClaims], merged: AttackClaims | None, candidates: int, checks: list[Any]) -> str:
+    """One or two sentences an attack, and of all lists as one: each has a rate of its own."""
     wrong = [c.name for c in checks if c.passed is False]
     doubt = f" Read the checks first: not as expected: {', '.join(wrong)}." if wrong else ""
-    several = len(parts) > 1
-    said = [(f"By {p.name}: " if several else "") + _found(p, candidates) for p in parts]
-    joint = " The rates are those of each list by itself, not of both together." if several else ""
-    return " ".join(said) + joint + doubt
+    if merged is None:
+        return _found(parts[0], candidates) + doubt
+    said = " ".join(f"By {p.name}: {_found(p, candidates)}" for p in parts)
+    joint = f" The rates are those of each list by itself. As one list, merged: {_found(merged, candidates)}"
+    return said + joint + doubt
 
 
 def _found(part: AttackClaims, candidates: int) -> str:
@@ -180,30 +210,45 @@ def _found(part: AttackClaims, candidates: int) -> str:
     )
 
 
-def _unresolved(direct: Claims | None, part: AttackClaims, selection: SelectionPart, checks: list[Any]) -> list[str]:
+def _unresolved(made: list[Made], parts: list[AttackClaims], selection: SelectionPart, checks: list[Any]) -> list[str]:
     out = []
-    if direct is not None and selection.tested < selection.selected:
+    if any(p.how == "direct" for p in parts) and selection.tested < selection.selected:
         out.append(
             f"The budget allowed {selection.tested:,} of {selection.selected:,} selected candidates, with their "
             f"calibration records."
         )
-    if direct is None:
-        out.append(
-            "Claims of an indirect attack rest on p_rank alone here, which promises nothing where recipe or training "
-            "size are guessed wrong."
-        )
-    elif not selection.calibration:
-        out.append(
-            "No held-out record is selected by the same screen, so nothing is calibrated: claims rest on p_rank, "
-            "which promises nothing where recipe or training size are guessed wrong. Hold out more records "
-            "(data.population), or select more candidates (screen.select)."
-        )
-    elif not part.claimed:
-        fewest = fewest_claims(part.tested, selection.calibration, part.fdr)
-        least = f"at least {fewest:,} must be claimed together" if fewest else "no claim is possible"
-        out.append(f"With {selection.calibration:,} calibration records and {part.tested:,} tested candidates {least}.")
+    for one, part in zip(made, parts, strict=True):
+        name = f"{part.name}: " if len(parts) > 1 else ""
+        wanted = one.attack.calibration if isinstance(one.attack, GMIAIndirect) else None
+        if wanted and part.calibration < wanted:
+            out.append(
+                f"{name}{wanted:,} calibration records were asked for, and the screen selects {part.calibration:,} "
+                f"held-out records as it does the {part.tested:,} tested candidates: no calibrated p-value is below "
+                f"1/{part.calibration + 1}. Raise data.population, or records."
+            )
+        if not part.calibration and not wanted:
+            out.append(f"{name}{_uncalibrated(part)}")
+        elif part.calibration and not part.claimed:
+            fewest = fewest_claims(part.tested, part.calibration, part.fdr)
+            least = f"at least {fewest:,} must be claimed together" if fewest else "no claim is possible"
+            out.append(
+                f"{name}With {part.calibration:,} calibration records and {part.tested:,} tested candidates {least}."
+            )
     out += [f"Not judged: {c.name} ({c.expected})." for c in checks if c.passed is None]
     return out
+
+
+def _uncalibrated(part: AttackClaims) -> str:
+    rest = "claims rest on p_rank, which promises nothing where recipe or training size are guessed wrong."
+    if part.how == "direct":
+        return (
+            f"No held-out record is selected by the same screen, so nothing is calibrated: {rest} Hold out more "
+            f"records (data.population), or select more candidates (screen.select)."
+        )
+    return (
+        f"Nothing is calibrated: {rest} Set its calibration, 9 at the fewest for p up to .1; each takes as long as a "
+        f"candidate (locard plan says how long)."
+    )
 
 
 def _cards(
@@ -232,28 +277,19 @@ def _cards(
     ]
 
 
-def _table(prepared: Prepared, made: list[Made]) -> Any:
-    """``claims.csv``: one row a candidate and attack, in the order of the data."""
+def _table(prepared: Prepared, lists: list[Listed]) -> Any:
+    """``claims.csv``: one row a candidate and list, in the order of the data."""
     import pandas as pd
 
     audited = prepared.split.audited
-    frames = []
-    for one in made:
-        claims, count = one.claims, len(audited)
-        p = claims.p_cal if claims.calibration else claims.p_rank
-        decision, how = np.full(count, "not tested", dtype=object), np.full(count, "", dtype=object)
-        decision[one.places], how[one.places] = np.where(claims.claimed, "member", "abstained"), one.how
+    count, frames = len(audited), []
+    for one in lists:
+        claims = one.claims
+        decision = one.spread(np.where(claims.claimed, "member", "abstained").astype(object), count, "not tested")
         columns: dict[str, Any] = {"id": prepared.records.ids[audited], "label": prepared.records.labels[audited]}
         columns |= {"attack": one.name, "decision": decision}
-        for column, values in (("p", p), ("p_adjusted", claims.p_adjusted), ("p_rank", claims.p_rank)):
-            columns[column] = _spread(values, one.places, count)
-        columns["p_tail"] = _spread(claims.p_tail, one.places, count)
-        columns |= {"how": how, "queries": _spread(one.queries, one.places, count, 0.0).astype(int)}
+        numbers = {"p": one.p, "p_adjusted": claims.p_adjusted, "p_rank": claims.p_rank, "p_tail": claims.p_tail}
+        columns |= {name: one.spread(values, count, np.nan) for name, values in numbers.items()}
+        columns |= {"how": one.spread(one.how, count, ""), "queries": one.spread(one.queries, count, 0)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
-
-
-def _spread(values: np.ndarray, places: np.ndarray, count: int, missing: float = np.nan) -> np.ndarray:
-    out = np.full(count, missing)
-    out[places] = values
-    return out

@@ -26,7 +26,9 @@ class AskedPart(Part):
     about_candidates: int
     about_calibration: int
     for_checks: int = Field(description="population records asked to compare it with its references")
-    indirectly: int = Field(description="other rows, asked by indirect attacks; none of them is a candidate")
+    indirectly: int = Field(
+        description="other rows, asked by indirect attacks for candidates and their calibration; none is a candidate"
+    )
     log: str = Field(description="sha256 of all rows it was asked, in their order")
 
 
@@ -59,11 +61,12 @@ class AttackClaims(Part):
     """One attack's claims."""
 
     name: str
-    how: Literal["direct", "indirect"]
+    how: Literal["direct", "indirect", "either"] = Field(description="'either': several lists as one")
     settings: dict[str, Any]
     source: str
     fdr: float
-    queries: int
+    queries: int = Field(description="asked about candidates, or in their place")
+    calibration: int = Field(description="known non-members that calibrate; 0: claims rest on p_rank")
     log: str | None = Field(description="of an indirect attack: sha256 of all rows that it asked")
     tested: int
     claimed: int
@@ -103,11 +106,17 @@ class AttackTree(Part):
     known: KnownPart
     selection: SelectionPart
     attacks: list[AttackClaims]
+    merged: AttackClaims | None = Field(description="all lists as one; None where there is a single one")
     checks: list[ControlPart]
     cards: list[ClaimCard]
     not_run: list[NotRun]
     unresolved: list[str]
     settings: dict[str, Any]
+
+    @property
+    def lists(self) -> list[AttackClaims]:
+        """Each attack's claims, and all of them as one list."""
+        return self.attacks if self.merged is None else [*self.attacks, self.merged]
 
 
 @dataclass(frozen=True, eq=False)

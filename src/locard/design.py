@@ -76,10 +76,12 @@ def design(
 
 def _check_units(records: Records, split: Split) -> None:
     """Refuse a pool that is too small for any design."""
-    units = records.select(split.audited).n_units
+    units, there = records.select(split.audited).n_units, records.n_units
     if units < FEWEST_UNITS:
+        what = "records" if there == len(records) else "units"
         raise SettingsError(
-            f"data.pool: at least {FEWEST_UNITS} audited units are needed, found {units}. Audit more records."
+            f"data.pool: at least {FEWEST_UNITS} audited {what} are needed, found {units} of the {there:,} {what} that "
+            f"there are. {'Raise data.pool' if there >= FEWEST_UNITS else 'Bring more data'}."
         )
 
 

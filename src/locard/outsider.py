@@ -12,6 +12,7 @@ import numpy as np
 from locard.assess.controls import blind_baseline
 from locard.assess.mismatch import answers_alike
 from locard.assess.screening import Answered, Tested, select_to_test
+from locard.attack_lists import Listed
 from locard.attack_report import ChosenToAsk, Made, attack_result
 from locard.attack_result import AttackResult
 from locard.attacks.gmia import GMIA
@@ -88,7 +89,7 @@ def _attack(case: AttackCase, folder: RunFolder, keys: list[str], watch: Watch) 
     )
     watch.progress("asking the target", 1, 1)
     made = [
-        Made(name, attack, chosen.candidates, _claimed(attack, said, seen, chosen, case), "direct", _each_once(chosen))
+        _directly(name, attack, _claimed(attack, said, seen, chosen, case), chosen)
         for name, attack in case.attacks.items()
     ]
     left, not_run = target.left, list[NotRun]()
@@ -99,7 +100,7 @@ def _attack(case: AttackCase, folder: RunFolder, keys: list[str], watch: Watch) 
         except QueryBudgetSpent as spent:  # what the direct attack found stays
             not_run.append(NotRun(name=name, reason=str(spent)))
             continue
-        left = None if left is None else left - int(made[-1].queries.sum())
+        left = None if left is None else left - made[-1].spent
         watch.progress(f"{name}: other queries", 1, 1)
     if not made:
         raise QueryBudgetSpent(not_run[0].reason)
@@ -112,8 +113,12 @@ def _attack(case: AttackCase, folder: RunFolder, keys: list[str], watch: Watch) 
     return attack_result(case, tested, chosen, target, made, checks, losses, not_run)
 
 
-def _each_once(chosen: ChosenToAsk) -> np.ndarray:
-    return np.ones(len(chosen.candidates), dtype=np.int64)
+def _directly(name: str, attack: GMIA, claims: Claims, chosen: ChosenToAsk) -> Made:
+    """Each candidate was asked about once."""
+    count = len(chosen.candidates)
+    once = np.ones(count, dtype=np.int64)
+    listed = Listed(name, chosen.candidates, claims, np.full(count, "direct", dtype=object), once, attack.fdr)
+    return Made(listed, attack, "direct")
 
 
 def _indirectly(
@@ -136,18 +141,28 @@ def _indirectly(
     networks = StoredNetworks(prepared.recipe, prepared.records, runs, folder.weights, keys, device)
     places = np.sort(tested.screened.order[: min(method.records, int(tested.selected.sum()))])
     records = prepared.records.select(prepared.split.audited[places])
+    seed = prepared.seed.child("indirect", name)
+    outside = tested.calibrating(len(places), method.calibration, seed.child("calibration").generator())
     access = Access[case.attacked.access.upper()]
     target = AskableTarget.of_model(case.model, prepared.records, access=access, budget=budget)
     found = method.claim(
         target,
         records,
         networks.of(models),
-        rng=prepared.seed.child("indirect", name).generator(),
+        rng=seed.generator(),
         selected=np.ones(len(records), dtype=bool),
+        population=prepared.records.select(outside) if len(outside) else None,
         choosing=np.arange(len(halves.screening)),
     )
     queries = np.array([f.queries for f in found.found], dtype=np.int64)
-    return Made(name, method, places, found.claims, "indirect", queries, target.log.digest)
+    how = np.full(len(places), "indirect", dtype=object)
+    return Made(
+        Listed(name, places, found.claims, how, queries, method.fdr),
+        method,
+        "indirect",
+        calibrating=sum(f.queries for f in found.calibration),
+        log=target.log.digest,
+    )
 
 
 def _affordable(tested: Tested, split: Split, attacked: AttackedSettings, *, direct: bool) -> ChosenToAsk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from locard.data.records import Records
 from locard.data.source import load_source
 from locard.data.split import Split
 from locard.design import Designed, check_design, design
-from locard.errors import LocardError
+from locard.errors import LocardError, SettingsError
 from locard.observe.checkpoints import Asking, Checkpoints
 from locard.observe.kept import Kept
 from locard.observe.models import Opening, ReleasedModel, load_model
@@ -36,6 +36,7 @@ from locard.settings import Settings
 from locard.settings_screen import ScreenSettings
 from locard.train.asked import Keep
 from locard.train.choose_recipe import recipe_of
+from locard.train.influence import ChainWork
 from locard.train.jobs import Job, Training, Work, kept_of, plan_jobs
 from locard.train.recipe import Recipe, SklearnRecipe
 from locard.train.store import Store
@@ -84,6 +85,22 @@ class Prepared:
         wanted, targets = self.chosen.traces, len(self.plan.targets)
         counts = {"distilled": len(self.plan), "students": targets * self.settings.distil.students}
         return {kind: count for kind, count in counts.items() if kind in wanted}
+
+    @property
+    def chains(self) -> tuple[tuple[str, int, int, ChainWork], ...]:
+        """Indirect attacks: name, records, calibration records, and what one of these takes."""
+        if not self.indirect:
+            return ()
+        from locard.train.neural.one_model import length_of
+
+        assert self.screening is not None  # they are asked of selected records alone
+        halves, recipe = self.screening.halves, cast(Any, self.recipe)  # networks: others cannot be taught
+        length = length_of(recipe, max(len(self.plan.train_index[m]) for m in halves.screening))
+        sizes = len(halves.screening), len(halves.testing)
+        return tuple(
+            (label, m.records, m.calibration, m.work(*sizes, passes=length.epochs_begun, steps=length.total))
+            for label, m in self.indirect.items()
+        )
 
     def probe(self) -> Recipe | tuple[float, float]:
         """What a prediction of the cost starts from: the recipe, or the seconds of opening and of asking one model."""
@@ -288,6 +305,13 @@ def with_screening(prepared: Prepared, *, wanted: bool = False) -> Prepared:
         if settings.screen is not None:
             raise
         return without_claims(prepared, str(wrong))
+    swapping = [name for name, method in prepared.indirect.items() if method.swap]
+    if swapping and made.trains:
+        raise SettingsError(
+            f"screen: {swapping[0]} tests by all references, none of which may have chosen the records, but the "
+            f"screen {made.name} asks them. Set screen.name = 'random', or 'neighbours' with features = 'raw', or "
+            f"leave swap out."
+        )
     return replace(prepared, screening=made, reference_pool=made.pool)
 
 

@@ -32,7 +32,7 @@ from locard.settings_places import cluster_address, store_place
 from locard.settings_rank import RankSettings
 from locard.settings_screen import ScreenSettings
 from locard.settings_section import Section
-from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, seconds_of, without_keys
+from locard.settings_text import DEFAULT_ATTACKS, apply_overrides, rest_of, seconds_of
 
 
 class DataSettings(Section):
@@ -380,7 +380,7 @@ def make_settings(tree: Mapping[str, Any], problems: Problems | None = None) -> 
 
     Args:
         tree: the plain values.
-        problems: a caller that goes on to find more: it hears of unknown keys, and gets the settings without them.
+        problems: a caller that goes on to find more: it hears of what ``rest_of`` leaves out, and gets the rest.
 
     Raises:
         SettingsError: wrong values; unknown keys as well, where nobody gathers.
@@ -391,9 +391,9 @@ def make_settings(tree: Mapping[str, Any], problems: Problems | None = None) -> 
     try:
         return Settings.model_validate(dict(tree))
     except ValidationError as wrong:
-        found = wrong.errors()
-        if problems is None or any(e["type"] != "extra_forbidden" for e in found):
-            raise SettingsError([sentence(e, Settings) for e in found]) from wrong
-        for e in found:
-            problems.add(sentence(e, Settings))
-        return Settings.model_validate(without_keys([e["loc"] for e in found], tree))
+        said, rest = [sentence(e, Settings) for e in wrong.errors()], rest_of(tree, wrong.errors())
+        if problems is None or rest is None:
+            raise SettingsError(said) from wrong
+        for one in said:
+            problems.add(one)
+        return Settings.model_validate(rest)

@@ -14,6 +14,7 @@ from typing import Any
 from locard.errors import SettingsError
 
 DEFAULT_ATTACKS = ("lira", "rmia", "attack_r", "calibrated", "mentr", "loss")
+AFTERWARDS = ("measure", "exposure", "controls", "policy", "compute")  # sections that no check of the rest reads
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -148,6 +149,21 @@ def without_keys(paths: Sequence[tuple[int | str, ...]], tree: Mapping[str, Any]
     return {
         key: without_keys(below[key], value) if below[key] else value for key, value in tree.items() if key not in gone
     }
+
+
+def rest_of(tree: Mapping[str, Any], found: Sequence[Any]) -> Mapping[str, Any] | None:
+    """Settings without what pydantic ``found`` wrong, where everything else can be checked all the same.
+
+    That is: without unknown keys, and with defaults for wrong values of the sections in ``AFTERWARDS``. None where
+    something else is wrong.
+    """
+    references = tree.get("references")
+    settling = isinstance(references, Mapping) and "until" in references  # it asks what the policy is
+    places = [tuple(e["loc"]) if e["type"] == "extra_forbidden" else tuple(e["loc"])[:2] for e in found]
+    wrong = [place[0] for place, e in zip(places, found, strict=True) if e["type"] != "extra_forbidden"]
+    if any(section not in AFTERWARDS or (section == "policy" and settling) for section in wrong):
+        return None
+    return without_keys(places, tree)
 
 
 def seconds_of(text: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-import locard.budget.cost as module
+import locard.budget.probe as module
 from locard.budget.cost import cost_text, predict_cost
 from locard.data.records import Records
 from locard.data.split import choose_pool

@@ -58,10 +58,10 @@ WRONG = {
     "an odd number of models": ({"references": {"models": 7}}, "even number of at least 4"),
     "no such data": ({"data": {"source": "date.npz"}}, "date.npz"),
     "no such estimator": ({"target": {"estimator": "sklearn.tree.Tree"}}, "sklearn.tree"),
-    "no such parameter": ({"target": {"params": {"depth": 3}}}, "unexpected keyword argument 'depth'"),
+    "no such parameter": ({"target": {"params": {"depth": 3}}}, "no parameter 'depth'. Nearest: max_depth."),
     "no probabilities": ({"target": {"estimator": "sklearn.svm.LinearSVC", "params": {}}}, "predict_proba"),
     "a pool too large": ({"data": {"pool": 1000}}, "data.pool"),
-    "a pool too small": ({"data": {"pool": 12}}, "at least 20 audited units are needed, found 12"),
+    "a pool too small": ({"data": {"pool": 12}}, "at least 20 audited records are needed, found 12 of the "),
     "a released model without file": ({"released": {"model": "m.skops", "members": "ids.txt"}}, "does not exist"),
     "a parameter value out of range": ({"target": {"params": {"max_depth": "deep"}}}, "Got 'deep' instead"),
     "a wrong policy": ({"policy": {"max_tpr": {"1.5": 0.1}}}, "rates between 0 and 1"),
@@ -87,9 +87,12 @@ def test_all_problems_are_told_at_once(tiny, tmp_path, cli):
         data={"source": "date.npz"},
         target={"estimator": "sklearn.tree.Tree"},
         released={"model": "m.skops", "members": "ids.txt"},
-        measure={"fpr": [0.1]},
+        measure={"fpr": [0.1], "confidence": 95},
+        policy={"max_tpr": {"1.5": 0.1}},
+        compute={"workers": 0},
     )
     words = ("even number", "lyra", "varience", "date.npz", "sklearn.tree", "m.skops", "ids.txt", "measure.fpr: no")
+    words += ("measure.confidence", "rates between 0 and 1", "compute.workers")
     for command in (["audit", config, "--out", tmp_path / "run"], ["plan", config]):
         code, _, err = cli(*command)
         assert code == 2

@@ -192,7 +192,7 @@ def test_parameters_that_cannot_be_written_down_are_refused(params):
         ("sklearn.tree.DecisionTreeClasifier", {}, r"path that can be imported.*DecisionTreeClasifier"),
         ("nowhere.Tree", {}, "path that can be imported"),
         ("DecisionTreeClassifier", {}, "package.module.Name or module:Name"),
-        (TREE, {"max_dept": 3}, r"target\.params: keyword arguments that .* takes are needed.*max_dept"),
+        (TREE, {"max_dept": 3}, r"target\.params: .*TreeClassifier has no parameter 'max_dept'\. Nearest: max_depth"),
         (
             "sklearn.svm.SVC",
             {},

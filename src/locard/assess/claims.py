@@ -191,21 +191,41 @@ def ranked_table(
     member: Bool[np.ndarray, "targets records"],
     pair: Int64[np.ndarray, "targets"],
     *,
-    references: int,
+    references: Sequence[int],
     cut_offs: Sequence[float] = CUT_OFFS,
     confidence: float = 0.95,
 ) -> tuple[list[ClaimsAt], list[ClaimsAt]]:
     """The same for p-values that are given, of records that were all tested: raw ones, and ranks among references.
 
-    Neither are calibrated. The targets share no model with each other's references.
+    Neither are calibrated. The targets share no model with each other's references. ``references``: how many there are
+    behind a rank; of ranks that are sums, behind each of their parts.
     """
+    floor, words = sum(1 / (k + 1) for k in references), " + ".join(f"1/{k + 1}" for k in references)
+    counts = " and ".join(map(str, references))
     rule = _Pooling(np.ones(member.shape, dtype=np.bool_), member, pair, 1.0, confidence)
     ranked = []
     for c in cut_offs:
-        short = 1 / (references + 1) > c * (1 + 1e-12)
-        why = f"not resolvable: with {references} references no p-value is below 1/{references + 1}" if short else None
+        short = floor > c * (1 + 1e-12)
+        why = f"not resolvable: with {counts} references no p-value is below {words}" if short else None
         ranked.append(ClaimsAt(p=c, calibrated=False, **rule.row(ranks <= c * (1 + 1e-12), why)))
     return [ClaimsAt(p=c, calibrated=False, **rule.row(raw <= c, None)) for c in cut_offs], ranked
+
+
+def calibrated_table(
+    p: Float64[np.ndarray, "targets records"],
+    member: Bool[np.ndarray, "targets records"],
+    pair: Int64[np.ndarray, "targets"],
+    *,
+    calibration: int,
+    cut_offs: Sequence[float] = CUT_OFFS,
+    confidence: float = 0.95,
+) -> list[ClaimsAt]:
+    """The same for calibrated p-values that are given, of records that were all tested.
+
+    The targets share no model with each other's references. ``calibration``: records that calibrated each target.
+    """
+    rule = _Pooling(np.ones(member.shape, dtype=np.bool_), member, pair, 1.0, confidence)
+    return _calibrated_rows(rule, p, calibration, cut_offs)
 
 
 def calibrated_scores(

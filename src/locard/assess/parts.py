@@ -126,7 +126,8 @@ class Assessor:
             assert case.tested is not None  # else it is no task
             assert case.networks is not None
             method, confidence = case.indirect[task.label], case.settings.measure.confidence
-            return indirect_part(method, task.label, audited, case.tested, case.networks, confidence)
+            assert case.everyone is not None
+            return indirect_part(method, task.label, audited, case.tested, case.networks, case.everyone, confidence)
         attack = case.chosen.attacks[task.label or headline]
         match task.part:
             case "exposure":

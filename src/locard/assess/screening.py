@@ -4,7 +4,7 @@ what the screen may look at."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,7 @@ class Tested:
         targets: models that may play the target: they did not screen.
         near: for each selected record, its nearest reference records as places among all records; -1 for none.
         others: screen values and ids of the population, where it is screened.
+        outside: ``int64[population]``, places of the population among all records.
     """
 
     screening: Screening
@@ -84,6 +85,14 @@ class Tested:
     targets: np.ndarray
     near: np.ndarray
     others: tuple[np.ndarray, np.ndarray] | None = None
+    outside: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def calibrating(self, count: int, most: int, rng: np.random.Generator) -> np.ndarray:
+        """Places among all records of at most so many of those ``alike`` to the first ``count``, drawn at random."""
+        alike = np.flatnonzero(self.alike(count))
+        drawn = alike if len(alike) <= most else np.sort(rng.choice(alike, most, replace=False))
+        places: np.ndarray = self.outside[drawn]
+        return places
 
     def alike(self, count: int) -> np.ndarray:
         """``bool[population]``: what the same screen selects where only its first ``count`` records are attacked.
@@ -222,7 +231,8 @@ class Answered:
         records = self.records.select(wanted)
         if not len(self.keys):
             learnt_from = self.split.audited if screening.pool is None else screening.pool
-            return Observed(records, References.empty(len(records)), raw_features(self.records, learnt_from, wanted))
+            nobody = References.empty(len(records), len(records.classes))
+            return Observed(records, nobody, raw_features(self.records, learnt_from, wanted))
         stored = self.split.audited if name == "logits" else self.asked
         reader = StoreReader(self.store, list(self.keys), name)
         said = Observations(reader, self.records.y[stored], probability_floor=self.floor)
@@ -258,6 +268,7 @@ def select_to_test(screening: Screening, answered: Answered, seed: Seed) -> Test
         targets=plan.targets[~np.isin(plan.targets, screening.models)],
         near=nearest_places(screening, answered.split, screened),
         others=others,
+        outside=answered.split.population,
     )
 
 

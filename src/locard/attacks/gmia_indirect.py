@@ -11,13 +11,13 @@ from jaxtyping import Int64
 
 from locard.attacks.claiming import mask_of, refuse_known
 from locard.attacks.fields import Limits, Positive, Share, check_fields
-from locard.attacks.indirect.chain import Questions, questions
+from locard.attacks.indirect.chain import BothWays, Questions, questions
 from locard.attacks.indirect.found import Found, IndirectClaims, claims_of
 from locard.data.records import Records
 from locard.errors import AccessDenied, DataError, NotEnoughReferences, QueryBudgetSpent
 from locard.observe.asking import AskableTarget, QueryLog
 from locard.seeds import Seed
-from locard.train.influence import Lesson, TeachableReferences
+from locard.train.influence import MOST, ChainWork, Lesson, TeachableReferences
 from locard.types import Access
 
 FEWEST = 3  # references: one chooses, two test
@@ -59,8 +59,13 @@ class GMIAIndirect:
         optimise: steps of gradient descent on rejected queries; 0 for none.
         step: the first of these, a share of a feature's range.
         share: of the references that choose; the others test. (In an audit those that screen choose.)
+        swap: two halves of the references, whatever ``share`` is, each of which chooses the queries that the other one
+            tests: p = p_1 + p_2. For few references; twice the time and the queries.
         records: in an audit or attack, so many of the selected records are tested, first those that the screen puts
             first; each takes as long as teaching the references one record.
+        calibration: in an audit or attack, so many population records that the same screen selects have queries of
+            their own and calibrate, as far as there are so many. Each takes as long as a record, and asks the target as
+            much; 9 are the fewest for p up to .1, 99 for .01. In an audit the other tested records calibrate anyway.
         fdr: the false discovery rate of claims.
 
     Source: Long et al. 2018 (arXiv:1802.04889), 4.5, Figure 5 and Algorithm 1.
@@ -88,7 +93,9 @@ class GMIAIndirect:
     optimise: Annotated[int, Limits(least=0)] = 50
     step: Positive = 0.1
     share: Annotated[float, Limits(above=0.0, most=0.9)] = 1 / 3
+    swap: bool = False
     records: Annotated[int, Limits(least=1)] = 5
+    calibration: Annotated[int, Limits(least=0)] = 0
     fdr: Annotated[float, Limits(above=0.0, most=0.5)] = 0.1
 
     access: ClassVar[Access] = Access.PROBABILITIES
@@ -107,8 +114,29 @@ class GMIAIndirect:
         >>> GMIAIndirect().choosing(9).tolist(), GMIAIndirect().choosing(3).tolist()
         ([0, 4, 8], [0])
         """
-        wanted = min(max(1, round(references * self.share)), references - 2)
+        share = 0.5 if self.swap else self.share
+        wanted = min(max(1, round(references * share)), references - 2)
         return np.unique(np.linspace(0, references - 1, wanted).astype(np.int64))
+
+    def work(self, choosing: int, testing: int, *, passes: int, steps: int) -> ChainWork:
+        """What one record takes at most, but for ``optimising`` queries, which many records do without.
+
+        Args:
+            choosing: references that choose; both branches of each are taught.
+            testing: references that test.
+            passes: over its records, in training one.
+            steps: of the optimiser, in training one.
+        """
+        most = min(MOST, passes) if self.lesson_steps is None else self.lesson_steps
+        asked = 3 * (self.queries + self.clusters) + min(self.strongest, self.queries)
+        ways, chosen, tested = (2, choosing + testing, choosing + testing) if self.swap else (1, choosing, testing)
+        return ChainWork(
+            fits=2 * chosen * most / steps,
+            optimising=2 * chosen * self.optimise / steps,
+            random=ways * self.queries,
+            answered=chosen * asked + tested * self.clusters,
+            queries=ways * self.clusters,
+        )
 
     def prepare(
         self,
@@ -118,7 +146,7 @@ class GMIAIndirect:
         rng: np.random.Generator,
         avoid: QueryLog | None = None,
         choosing: Int64[np.ndarray, "choosing"] | None = None,
-    ) -> Questions:
+    ) -> Questions | BothWays:
         """All that is done without the target, for one record. ``Questions.ask(target)`` does the rest.
 
         Args:
@@ -129,7 +157,7 @@ class GMIAIndirect:
             choosing: which references choose; default: ``self.choosing``.
 
         Raises:
-            NotEnoughReferences: fewer than three.
+            NotEnoughReferences: fewer than three; with ``swap`` fewer than two in a half.
             DataError: some reference was trained on the record; not one record.
         """
         if len(record) != 1:
@@ -143,7 +171,16 @@ class GMIAIndirect:
         taboo = QueryLog() if avoid is None else avoid
         taboo.add(record.features)
         chosen = self.choosing(len(references)) if choosing is None else choosing
-        return questions(self, record, references, chosen, taboo, rng=rng)
+        if not self.swap:
+            return questions(self, record, references, chosen, taboo, rng=rng)
+        others = np.setdiff1d(np.arange(len(references)), chosen)
+        if min(len(chosen), len(others)) < 2:
+            raise NotEnoughReferences(
+                f"gmia_indirect with swap needs 2 reference models in each half, found {len(chosen)} and "
+                f"{len(others)}. Train more."
+            )
+        ways = zip((chosen, others), rng.spawn(2), strict=True)
+        return BothWays(*(questions(self, record, references, half, taboo, rng=draws) for half, draws in ways))
 
     def claim(
         self,
@@ -226,7 +263,7 @@ def claim_indirectly(
     return GMIAIndirect(**settings).claim(target, records, references, rng=rng)
 
 
-def _answered(asked: Questions, target: AskableTarget) -> Found:
+def _answered(asked: Questions | BothWays, target: AskableTarget) -> Found:
     start, before = time.perf_counter(), target.queries
     verdict = asked.ask(target)
     return Found(asked, verdict, target.queries - before, time.perf_counter() - start + asked.seconds)
@@ -241,7 +278,7 @@ def _never_asked(target: AskableTarget, records: list[Records]) -> None:
             )
 
 
-def _fits(target: AskableTarget, prepared: list[Questions]) -> None:
+def _fits(target: AskableTarget, prepared: list[Questions | BothWays]) -> None:
     needed, left = sum(len(q) for q in prepared), target.left
     if left is not None and needed > left:
         raise QueryBudgetSpent(

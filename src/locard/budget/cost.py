@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 import resource
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from locard.budget.chains import Chain, ChainCost, chain_costs, chain_lines
+from locard.budget.probe import Probe, probe
 from locard.budget.scale import SCORE_SECONDS, AtScale, at_scale, duration, scale_lines
 from locard.data.records import Records
 from locard.data.split import Split
 from locard.plan.plan import Plan
-from locard.run.memory import available_bytes
-from locard.seeds import Seed
 from locard.settings import Settings
 from locard.stats import audited_for, nameable_rate, needed_non_members, resolution, smallest_nameable
-from locard.train.asked import AnswersMany, Condenses, Room, Run
+from locard.train.asked import Condenses
 from locard.train.distil import fits_a_student
-from locard.train.jobs import explained
 from locard.train.recipe import Recipe
-
-START_SECONDS = 2.0  # a worker's start: interpreter, libraries, data
-PROBES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +65,12 @@ class Cost:
     student_records: int
     distil_seconds: float
     at_scale: AtScale
+    chains: tuple[ChainCost, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         tree = {k: [vars(r) for r in v] if k == "fprs" else v for k, v in vars(self).items()}
-        return tree | {"at_scale": vars(self.at_scale)}
+        return tree | {"at_scale": vars(self.at_scale), "chains": [vars(c) for c in self.chains]}
 
 
 def predict_cost(
@@ -87,6 +83,7 @@ def predict_cost(
     attacks: tuple[str, ...],
     not_run: tuple[str, ...] = (),
     students: Mapping[str, int] | None = None,
+    chains: Sequence[Chain] = (),
     kept: Condenses | None = None,
 ) -> Cost:
     """Fit the plan's first two models for real, and multiply.
@@ -95,6 +92,8 @@ def predict_cost(
 
     Students cost what one fit costs, in proportion to their records and epochs (``fits_a_student``).
 
+    Indirect attacks (``chains``) cost what their work is in fits and answers of one network.
+
     ``kept`` is what is stored of answers; None: all of them, float32.
 
     Memory is this process's peak after the probes, once for each worker, plus the signals that scoring keeps.
@@ -102,19 +101,19 @@ def predict_cost(
     Raises:
         SettingsError: the recipe's own code failed.
     """
-    probe = _probe(recipe, records, split, plan, settings)
-    fit, predict = probe.fit, probe.predict
+    timed = probe(recipe, records, split, plan, settings)
+    fit, predict = timed.fit, timed.predict
     workers, taught = min(settings.compute.workers, len(plan)), dict(students or {})
     units = records.select(split.audited)
     n = len(split.audited)
-    rounds = math.ceil(math.ceil(len(plan) / probe.chunk) / workers)
-    training = rounds * probe.chunk * (fit + predict) + (START_SECONDS if workers > 1 else 0.0)
+    training = timed.training(len(plan), workers)
     scoring = SCORE_SECONDS * len(attacks) * len(plan.targets) * n * max(1, len(plan.references)) + 1.0
     distilling = sum(_student(recipe, kind, records, split, plan, settings) * n for kind, n in taught.items())
     distilling *= fit / workers
     trained, logits = float(np.mean([len(i) for i in plan.train_index])), 4 * len(records.classes)
     answers = len(plan) * len(getattr(recipe, "augment", ("identity",))) * (n + len(split.population))
-    one = logits if kept is None else kept.answer_bytes
+    one, asked = logits if kept is None else kept.answer_bytes, predict / (n + len(split.population))
+    indirect = chain_costs(chains, fit_seconds=fit, ask_seconds=asked, targets=len(plan.targets))
     return Cost(
         models=len(plan),
         pairs=plan.pairs,
@@ -127,8 +126,8 @@ def predict_cost(
         predict_seconds=predict,
         train_seconds=training,
         score_seconds=scoring,
-        total_seconds=training + distilling + scoring,
-        memory_bytes=_memory(probe, workers, models=len(plan), records=n, attacks=len(attacks)),
+        total_seconds=training + distilling + scoring + sum(c.total_seconds for c in indirect),
+        memory_bytes=_memory(timed, workers, models=len(plan), records=n, attacks=len(attacks)),
         disk_bytes=answers * one,
         logit_bytes=answers * logits,
         kept=() if kept is None else kept.words,
@@ -136,16 +135,17 @@ def predict_cost(
         **_nameable(settings, plan, units.n_units),
         attacks=attacks,
         not_run=not_run,
-        way=probe.way,
+        way=timed.way,
         students=sum(taught.values()),
         student_records=_learnt_from(split, settings) if taught else 0,
         distil_seconds=distilling,
         at_scale=at_scale(
             fit_seconds=fit / trained,
-            ask_seconds=predict / (n + len(split.population)),
+            ask_seconds=asked,
             answer_bytes=one,
             attacks=len(attacks),
         ),
+        chains=indirect,
     )
 
 
@@ -197,7 +197,7 @@ def _resolvable(settings: Settings, plan: Plan, units: Records) -> tuple[Resolva
     )
 
 
-def _memory(probe: _Probe, workers: int, *, models: int, records: int, attacks: int) -> int:
+def _memory(probe: Probe, workers: int, *, models: int, records: int, attacks: int) -> int:
     """Bytes of all processes together."""
     here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     signals = 8 * models * records
@@ -210,52 +210,6 @@ def _unit_counts(mask: np.ndarray, records: Records) -> np.ndarray:
     first = np.unique(records.units, return_index=True)[1]
     counts: np.ndarray = mask[:, first].sum(axis=1)
     return counts
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Probe:
-    """Seconds to fit one model and to ask it about everything; models that are trained together; memory of a worker."""
-
-    fit: float
-    predict: float
-    chunk: int = 1
-    bytes: int = 0
-    way: str | None = None
-
-
-def _probe(
-    recipe: Recipe | tuple[float, float], records: Records, split: Split, plan: Plan, settings: Settings
-) -> _Probe:
-    """Median over two real fits; a recipe that trains many models in one program times its own steps."""
-    from threadpoolctl import threadpool_limits
-
-    if isinstance(recipe, tuple):
-        return _Probe(fit=recipe[0], predict=recipe[1])
-    observed = np.concatenate([split.audited, split.population])
-    seed, compute = Seed(settings.seed), settings.compute
-    with threadpool_limits(limits=1):
-        if isinstance(recipe, AnswersMany):
-            runs = [Run(index, seed.child("probe", m).integer()) for m, index in enumerate(plan.train_index)]
-            room = Room(workers=compute.workers, memory=available_bytes() // compute.workers, device=compute.device)
-            with explained("the probe", len(runs[0].index)):
-                choice = recipe.choose(records, runs, room)
-            return _Probe(
-                fit=choice.seconds,
-                predict=choice.ask_seconds * len(observed),
-                chunk=min(choice.size, math.ceil(len(runs) / compute.workers)),
-                bytes=choice.bytes,
-                way=f"{choice.size} models together" if choice.way == "many" else "one model at a time",
-            )
-        fits, predictions = [], []
-        for model in range(min(PROBES, len(plan))):
-            start = time.perf_counter()
-            with explained(f"probe model {model}", len(plan.train_index[model])):
-                predict = recipe.fit(records, plan.train_index[model], seed.child("probe", model).integer())
-                fitted = time.perf_counter()
-                predict(records.features[observed])
-            fits.append(fitted - start)
-            predictions.append(time.perf_counter() - fitted)
-    return _Probe(fit=float(np.median(fits)), predict=float(np.median(predictions)))
 
 
 def _stored(cost: Cost) -> list[str]:
@@ -289,6 +243,7 @@ def cost_text(cost: Cost) -> str:
             f"Students   {cost.students:,} of {cost.student_records:,} records in all, distilled in about "
             f"{duration(cost.distil_seconds)} of the time above"
         )
+    lines += chain_lines(cost.chains)
     lines += [f"Not run    {reason}" for reason in cost.not_run]
     for r in cost.fprs:
         more = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from locard.budget.attack_cost import AttackCost, predict_attack
 from locard.budget.cost import Cost, predict_cost
 from locard.check import Problems
 from locard.cli.progress import TerminalProgress
@@ -17,6 +18,7 @@ from locard.errors import DataError, SettingsError, StoreMismatch
 from locard.pilot import Forecast, forecast, from_pilot, from_run
 from locard.pipeline import SavedTarget, audit_saved, audit_settings
 from locard.prepare import Prepared, prepare
+from locard.prepare_attack import prepare_attack
 from locard.result import AuditResult
 from locard.run.folder import RunFolder, read_environment, refuse_foreign
 from locard.settings import Settings, make_settings, read_settings, read_tree
@@ -93,7 +95,7 @@ class Asked:
     names: int | None = None
 
 
-def predict(config: Path, sets: Sequence[str], asked: Asked | None = None) -> tuple[Cost, Forecast | None]:
+def predict(config: Path, sets: Sequence[str], asked: Asked | None = None) -> tuple[Cost | AttackCost, Forecast | None]:
     """``locard plan CONFIG``: the cost, and what a pilot or a finished run says of what will be seen."""
     asked = asked or Asked()
     if asked.pilot is not None and asked.run is not None:
@@ -105,6 +107,8 @@ def predict(config: Path, sets: Sequence[str], asked: Asked | None = None) -> tu
         )
     problems = Problems()
     settings: Settings = read_settings(config, sets, problems)
+    if settings.attacked is not None:
+        return _attack_cost(settings, config, asked, problems), None
     p = prepare(settings, config.parent, problems)
     made: Forecast | None = None
     if asked.pilot is not None or asked.run is not None:
@@ -125,6 +129,17 @@ def _forecast(p: Prepared, asked: Asked) -> Forecast:
     return forecast(values, factors, p.settings, units=units, source=source, half_width=asked.width, names=asked.names)
 
 
+def _attack_cost(settings: Settings, config: Path, asked: Asked, problems: Problems) -> AttackCost:
+    if asked != Asked():
+        raise SettingsError(
+            "plan: a forecast is made of audits, whose targets' members are known; found settings of locard attack (a "
+            "section [attacked]). Leave the options of plan out."
+        )
+    case = prepare_attack(settings, config.parent, problems)
+    p = case.prepared
+    return predict_attack(p.settings, p.records, p.split, p.plan, p.probe(), direct=bool(case.attacks), chains=p.chains)
+
+
 def _cost(p: Prepared) -> Cost:
     return predict_cost(
         p.settings,
@@ -134,6 +149,7 @@ def _cost(p: Prepared) -> Cost:
         p.probe(),
         attacks=tuple(p.chosen.attacks),
         students=p.students,
+        chains=p.chains,
         kept=p.kept,
         not_run=tuple(f"{n.name}: {n.reason}" for n in p.chosen.not_run),
     )

@@ -106,7 +106,8 @@ def plan(
     names: Annotated[int | None, typer.Option("--names", help="how many records are to be named")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what an audit will cost and can resolve, from two timed fits; and what it will show, from a pilot."""
+    """Say what an audit or attack will cost and resolve, from two timed fits; and what it will show, from a pilot."""
+    from locard.budget.attack_cost import AttackCost, attack_cost_text
     from locard.budget.cost import cost_text
     from locard.cli import audits
     from locard.pilot import forecast_text
@@ -115,7 +116,8 @@ def plan(
     if as_json:
         typer.echo(json.dumps(cost.to_json() | ({"forecast": made.to_json()} if made else {}), indent=1))
     else:
-        typer.echo(cost_text(cost) + (forecast_text(made) if made else ""), nl=False)
+        said = attack_cost_text(cost) if isinstance(cost, AttackCost) else cost_text(cost)
+        typer.echo(said + (forecast_text(made) if made else ""), nl=False)
 
 
 @app.command(short_help="Say which records are worth attacking.")

@@ -318,7 +318,10 @@ def _of_onnx(path: Path, how: Opening) -> ReleasedModel:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as damaged:  # onnxruntime's own errors share no public base class
-        raise SettingsError(f"{how.where}: {path.name} cannot be read as an ONNX file ({damaged}).") from damaged
+        raise SettingsError(
+            f"{how.where}: a whole ONNX file is needed, but {path.name} cannot be read ({_first_line(damaged)}). "
+            f"Export the model again."
+        ) from damaged
 
     def predict(records: Records) -> np.ndarray:
         answers = session.run(None, _onnx_inputs(session, records, how.where))

@@ -100,9 +100,9 @@ class References:
         return cls(pool, np.arange(array.shape[0]), pairs=partner)
 
     @classmethod
-    def empty(cls, records: int) -> References:
-        """No reference models for this many records: what attacks that need none are given."""
-        nothing = np.zeros((0, records, 1, 2), dtype=np.float32)
+    def empty(cls, records: int, classes: int = 2) -> References:
+        """No reference models for so many records of so many classes: what attacks that need none are given."""
+        nothing = np.zeros((0, records, 1, classes), dtype=np.float32)
         member = np.zeros((0, records), dtype=bool)
         return cls(ReferencePool(Observations(ArrayReader(nothing), None), member), np.arange(0))
 

@@ -111,7 +111,7 @@ def attack_text(result: AttackResult, *, width: int = 88) -> str:
     for c in r.checks:
         outcome = {True: "as expected", False: "NOT AS EXPECTED", None: "not judged"}[c.passed]
         lines += _item("Check", f"{c.name}: {outcome}" + (f" (p {p_value(c.p)})" if c.p is not None else ""), width)
-    for a in r.attacks:  # each list has its own rate; both together have none
+    for a in r.lists:  # each has its own rate
         mine = result.claims[(result.claims["attack"] == a.name) & (result.claims["decision"] == "member")]
         if len(mine):
             ids = mine.sort_values("p_adjusted", kind="stable")["id"]

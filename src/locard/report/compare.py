@@ -12,6 +12,8 @@ from locard.report.record_table import by_unit, exposure_order
 from locard.report.svg import visible
 from locard.result import AttackPart, AuditResult, Number
 
+POLICY = {"pass": "within policy", "fail": "policy exceeded", "inconclusive": "policy not settled", "none": "no policy"}
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -109,8 +111,8 @@ def compare_results(first: AuditResult, second: AuditResult) -> Comparison:
 def comparison_text(comparison: Comparison, *, width: int = 88) -> str:
     """The comparison as plain text for a terminal; print it without markup."""
     c = comparison
-    lines = [f"First:  {c.names[0]} ({c.outcomes[0]})", *_indent(c.verdicts[0], width)]
-    lines += [f"Second: {c.names[1]} ({c.outcomes[1]})", *_indent(c.verdicts[1], width), ""]
+    lines = [f"First:  {c.names[0]} ({POLICY[c.outcomes[0]]})", *_indent(c.verdicts[0], width)]
+    lines += [f"Second: {c.names[1]} ({POLICY[c.outcomes[1]]})", *_indent(c.verdicts[1], width), ""]
     if c.comparable:
         lines += _wrap("Comparable: same data, same records, same plan and number of models.", width)
     else:

@@ -268,14 +268,14 @@ def _scores(result: AuditResult, rows: pd.DataFrame) -> list[str]:
         every = result.records[column].to_numpy(dtype=np.float64, na_value=np.nan)
         own, known = float(np.mean(every[places])), every[~np.isnan(every)]
         row = [attack.label, *_means(result.scores.get(attack.label), member, places)]
-        row += ["-", "-"] if np.isnan(own) else [f"{own:.3f}", f"{percent(float(np.mean(known < own)), 1)} of records"]
+        row += ["-", "-"] if np.isnan(own) else [f"{own:z.3f}", f"{percent(float(np.mean(known < own)), 1)} of records"]
         table.append(row)
         other = f"released_{attack.label}"
         if other in result.records.columns and not rows[other].isna().any():
             all_released = result.records[other].to_numpy(dtype=np.float64, na_value=np.nan)
             score = float(np.mean(all_released[places]))
             rank = percent(float(np.nanmean(all_released < score)), 1)
-            released.append(f"  {attack.label}: {score:.3f}, larger than {rank} of records")
+            released.append(f"  {attack.label}: {score:z.3f}, larger than {rank} of records")
     widths = [max(len(row[i]) for row in table) for i in range(5)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
     return lines + (["", "Score on the released model:", *released] if released else [])
@@ -285,7 +285,7 @@ def _means(scores: np.ndarray | None, member: np.ndarray | None, places: np.ndar
     if scores is None or member is None:
         return ["-", "-"]
     part, mask = scores[:, places], member[:, places]
-    return [f"{part[m].mean():.3f}" if m.any() else "-" for m in (mask, ~mask)]
+    return [f"{part[m].mean():z.3f}" if m.any() else "-" for m in (mask, ~mask)]
 
 
 def _item(name: str, words: str, width: int) -> list[str]:

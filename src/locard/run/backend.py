@@ -12,17 +12,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, Protocol, runtime_checkable
 
 from locard.errors import RunStopped
+from locard.run import worker as from_scratch
+from locard.run.nursery import FORKS, Forked, Nursery
 from locard.run.sharing import Shared, packed, share
-from locard.run.worker import BOOT, CHUNK, RAISED, READY, WORK
+from locard.run.starting import start
+from locard.run.worker import CHUNK, RAISED, READY, WORK
 
 ATTEMPTS = 3  # a chunk whose worker dies runs this many times in all
 GRACE = 2.0  # seconds for a worker to leave by itself
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-ONE_THREAD = dict.fromkeys(THREADS, "1")
 
 
 @runtime_checkable
@@ -41,7 +42,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class LocalBackend:
-    """Processes on this machine, one thread each. Workers start from scratch (never by fork), and need no main guard.
+    """Processes on this machine, one thread each. Workers never are forks of this process, and need no main guard.
 
     - a worker that dies is replaced, and the chunk that it had runs again; no other chunk pays for it
     - what the work raises comes back as it is
@@ -90,7 +91,7 @@ def staffed(workers: int, *, imports: Sequence[str] = (), now: bool = True) -> I
     """
     with Crew(imports) as crew:
         if now and workers > 1:
-            crew.grow(workers)
+            crew.get_ready(workers)
         yield LocalBackend(workers, crew)
 
 
@@ -110,37 +111,39 @@ class _Task:
 
 
 class _Worker:
-    """A process and the pipe to it. It has one task at most, so that its death is that task's alone.
+    """A process and the pipe to it. It has one task at most, so that its death is that task's alone."""
 
-    Raises:
-        RunStopped: no process could be started.
-    """
-
-    def __init__(self, imports: Sequence[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, pipe: Connection) -> None:
         self.ready = False
         self.work: Shared | None = None
         self.task: _Task | None = None
-        self.pipe, theirs = Pipe()
+        self.process, self.pipe = process, pipe
+
+    @classmethod
+    def started(cls, imports: Sequence[str]) -> _Worker:
+        """From scratch.
+
+        Raises:
+            RunStopped: no process could be started.
+        """
+        return cls(*start(from_scratch.__name__, imports))
+
+    @classmethod
+    def forked(cls, nursery: Nursery) -> _Worker:
+        """By a process that has imported what it needs.
+
+        Raises:
+            EOFError: that process has ended.
+            RunStopped: no process could be started.
+        """
+        pipe, theirs = Pipe()
         try:
-            self.process = subprocess.Popen(
-                # -P: nothing is imported from the folder that happens to be the current one; asserts as they are here
-                [sys.executable, *["-O"] * sys.flags.optimize, "-P", "-c", BOOT, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what the work prints must not end up in what this process prints
-                pass_fds=(theirs.fileno(),),
-                env=os.environ | ONE_THREAD,
-                process_group=0,  # a terminal's Ctrl-C reaches the parent alone; ends with all that it started
-            )
-        except OSError as wrong:
-            self.pipe.close()
-            raise RunStopped(
-                f"Worker processes are needed, but starting one failed ({wrong}). Set compute.workers = 1 or free "
-                f"memory, and run the same command again: everything finished so far is kept."
-            ) from wrong
+            return cls(nursery.fork(theirs), pipe)
+        except BaseException:
+            pipe.close()
+            raise
         finally:
             theirs.close()
-        with suppress(OSError):  # it has ended already: waiting for it will tell
-            self.pipe.send((sys.path, sys.argv, os.getpid(), tuple(imports)))
 
     def give(self, task: _Task, work: Shared) -> None:
         """Hand over a task, and before it the work where that is new. It waits for both: this never blocks long."""
@@ -177,16 +180,23 @@ class _Worker:
             self.process.wait(grace)
         with suppress(ProcessLookupError, PermissionError):  # nobody left in its group
             os.killpg(self.process.pid, signal.SIGKILL)
-        code = self.process.wait()
-        return f"exit code {code}" if code >= 0 else f"signal {-code}"
+        return _in_words(self.process.wait())
+
+
+def _in_words(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 class Crew:
-    """Workers that serve one ``map`` after the other, until they are dismissed; replaced where they die."""
+    """Workers that serve one ``map`` after the other, until they are dismissed; replaced where they die.
+
+    Those that have something to import are forked by a nursery, where that can be done.
+    """
 
     def __init__(self, imports: Sequence[str] = ()) -> None:
         self.busy = False
         self._imports = imports
+        self._nursery: Nursery | None = None
         self._workers: list[_Worker] = []
         self._leaving: list[_Worker] = []
         self._waiting: deque[_Task] = deque()
@@ -201,6 +211,9 @@ class Crew:
         for worker in self._leaving:
             worker.end(max(0.0, until - time.monotonic()))
         self._leaving.clear()
+        if self._nursery is not None:
+            self._nursery.end()
+            self._nursery = None
 
     def let_go(self) -> None:
         """Workers that are there may leave by themselves."""
@@ -209,6 +222,17 @@ class Crew:
         self._leaving += self._workers
         self._workers = []
 
+    def get_ready(self, size: int) -> None:
+        """Start what takes time to start, to have so many workers soon.
+
+        Raises:
+            RunStopped: no process could be started.
+        """
+        if FORKS and self._imports:
+            self._nursery = self._nursery or Nursery(self._imports)
+        else:
+            self.grow(size)
+
     def grow(self, size: int) -> None:
         """Start workers until there are so many.
 
@@ -216,7 +240,15 @@ class Crew:
             RunStopped: no process could be started.
         """
         while len(self._workers) < size:
-            self._workers.append(_Worker(self._imports))
+            if not (FORKS and self._imports):
+                self._workers.append(_Worker.started(self._imports))
+                continue
+            self._nursery = self._nursery or Nursery(self._imports)
+            try:
+                self._workers.append(_Worker.forked(self._nursery))
+            except EOFError:
+                how, self._nursery = _in_words(self._nursery.end()), None
+                self._unborn(how)
 
     def map(self, work: Callable[[Any], Any], chunks: Sequence[Any], size: int) -> Iterator[Any]:
         """Results as they finish, from at most ``size`` workers. One that is not waited for any more is ended."""
@@ -278,12 +310,7 @@ class Crew:
         how, task = worker.end(GRACE), worker.task
         self._workers.remove(worker)
         if not worker.ready:
-            self._stillborn += 1
-            if self._stillborn == ATTEMPTS:
-                raise RunStopped(
-                    f"Worker processes are needed, but {ATTEMPTS} in a row ended before they could work (the last by "
-                    f"{how}; what they said is above). Set compute.workers = 1, or mend what they say."
-                )
+            self._unborn(how)
         elif task is not None:
             if task.attempt == ATTEMPTS:
                 raise RunStopped(
@@ -292,3 +319,16 @@ class Crew:
                     f"the same command again: everything finished so far is kept."
                 )
             self._waiting.appendleft(_Task(task.chunk, task.attempt + 1))
+
+    def _unborn(self, how: str) -> None:
+        """A process has ended before it could take a task.
+
+        Raises:
+            RunStopped: it is the last of too many in a row.
+        """
+        self._stillborn += 1
+        if self._stillborn == ATTEMPTS:
+            raise RunStopped(
+                f"Worker processes are needed, but {ATTEMPTS} in a row ended before they could work (the last by "
+                f"{how}; what they said is above). Set compute.workers = 1, or mend what they say."
+            )

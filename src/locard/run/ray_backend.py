@@ -22,10 +22,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from locard.errors import MissingExtra, RemoteUnavailable, RunStopped, SettingsError
-from locard.run.backend import ATTEMPTS, ONE_THREAD
+from locard.run.backend import ATTEMPTS
 from locard.run.memory import available_bytes
 from locard.run.probe import Probe, Storing, probing
 from locard.run.sharing import packed
+from locard.run.starting import ONE_THREAD
 from locard.run.worker import DONE, RAISED, packed_error, packed_result
 
 AHEAD = 2  # chunks handed out for each CPU: one that runs, one that waits for its place

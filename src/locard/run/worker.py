@@ -22,23 +22,21 @@ from locard.run.sharing import Shared
 READY, DONE, RAISED = b"ready", b"done", b"raised"  # what a worker says; a result follows, or what was raised
 WORK, CHUNK = b"work", b"chunk"  # what it is told; the work follows, or the chunk
 
-# What the interpreter runs: nothing of the parent's script, and no module from the folder it happens to stand in.
-# Names are looked up where the parent looks, and the user's code sees the parent's arguments.
-BOOT = """
-import sys
-from multiprocessing.connection import Connection
-pipe = Connection(int(sys.argv[1]))
-sys.path[:], sys.argv[:], parent, imports = pipe.recv()
-from locard.run.worker import serve
-serve(pipe, parent, imports)
-"""
-
 
 def serve(pipe: Connection, parent: int, imports: Sequence[str]) -> None:
     """Work for the process ``parent`` until it closes the pipe, or is gone; first, import what the work will need."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     os.register_at_fork(after_in_child=pipe.close)  # else a child of the user's code hides this worker's death
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    import_all(imports)
+    try:
+        _work(pipe)
+    except (EOFError, OSError):  # the parent has closed its end
+        return
+
+
+def import_all(imports: Sequence[str]) -> None:
+    """Import these modules, for good; those that cannot be imported are passed over."""
     atexit.register(gc.freeze)  # else the process takes all libraries apart before it ends
     gc.disable()  # what libraries make stays: looking through it again and again is a fifth of the time
     for name in imports:
@@ -46,10 +44,6 @@ def serve(pipe: Connection, parent: int, imports: Sequence[str]) -> None:
             importlib.import_module(name)
     gc.freeze()
     gc.enable()
-    try:
-        _work(pipe)
-    except (EOFError, OSError):  # the parent has closed its end
-        return
 
 
 def _work(pipe: Connection) -> None:

@@ -38,7 +38,7 @@ from locard.stats.contrasts import competition_threshold, p_hit, signed_rank, tw
 from locard.stats.curves import Roc, auc, auc_many, balanced_accuracy, log_grid, precision, roc
 from locard.stats.epsilon import epsilon_lower_bound, log_e_process
 from locard.stats.estimates import Measurement, measure
-from locard.stats.fdr import adjusted, calibration_to_claim, fewest_claims, merged
+from locard.stats.fdr import adjusted, calibration_to_claim, fewest_claims, merged, merged_adjusted
 from locard.stats.groups import group_estimates
 from locard.stats.intervals import (
     LEAST_TRUE_POSITIVES,
@@ -196,6 +196,7 @@ __all__ = [
     "max_interval",
     "measure",
     "merged",
+    "merged_adjusted",
     "mixture_t_width",
     "nameable_rate",
     "needed_non_members",

@@ -58,10 +58,26 @@ def merged(direct: Any, indirect: Any) -> Scores:
     >>> merged([0.01, 0.5, np.nan], [np.nan, 0.02, np.nan]).tolist()
     [0.04, 0.04, nan]
     """
-    first, second = adjusted(direct, benjamini_hochberg), adjusted(indirect, benjamini_hochberg)
-    if first.shape != second.shape:
-        raise SettingsError(f"p: both lists must be of the same records, found {first.size} and {second.size}.")
-    out: Scores = np.minimum(2 * np.fmin(first, second), 1.0)
+    return merged_adjusted(adjusted(direct, benjamini_hochberg), adjusted(indirect, benjamini_hochberg))
+
+
+def merged_adjusted(*lists: Any) -> Scores:
+    """``merged`` of any number of lists that are adjusted already: each of L lists counts at q / L.
+
+    Args:
+        lists: float64[records] each, adjusted p-values; NaN where a record was not tested in this way.
+
+    Raises:
+        SettingsError: no list, or shapes that differ.
+
+    >>> merged_adjusted([0.02, np.nan], [0.03, 0.01], [np.nan, 0.5]).tolist()
+    [0.06, 0.03]
+    """
+    given = [np.asarray(one, dtype=np.float64) for one in lists]
+    if not given or any(one.shape != given[0].shape for one in given):
+        sizes = " and ".join(str(one.size) for one in given) or "none"
+        raise SettingsError(f"p: all lists must be of the same records, found {sizes}.")
+    out: Scores = np.minimum(len(given) * np.fmin.reduce(given), 1.0)
     return out
 
 

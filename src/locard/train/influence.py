@@ -35,6 +35,22 @@ class Lesson:
     block: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChainWork:
+    """What an indirect attack on one record takes, in what one network takes.
+
+    ``fits``: teaching, in times that one is trained. ``optimising``: the same for moving queries, where that is needed
+    at all, at most. ``random``: queries before any is selected. ``answered``: rows that some network is asked about.
+    ``queries``: most that a target is asked.
+    """
+
+    fits: float
+    optimising: float
+    random: int
+    answered: int
+    queries: int
+
+
 @runtime_checkable
 class Influenced(Protocol):
     """References that were taught one record (*positive*), and their twins that were not (*control*).

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from locard.check import nearest
 from locard.data.functions import load_function
 from locard.data.records import Column, Records
 from locard.errors import DataError, SettingsError
@@ -28,6 +29,7 @@ from locard.train.boosting import (
     told_once,
 )
 from locard.train.fingerprint import code_of, described, without_cores
+from locard.train.forests import probabilities
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 Preprocess = Literal["auto", "standardise", "native", "none"]
@@ -120,6 +122,8 @@ class SklearnRecipe:
         if self.prototype is not None:
             return clone(self.prototype)
         maker = import_path(self.estimator, "target.estimator", self.folder)
+        if unknown := _unknown(maker, self.params):
+            raise SettingsError([f"target.params: {self.estimator} has no parameter {one}" for one in unknown])
         try:
             built = maker(**dict(self.params))
         except Exception as wrong:  # whatever a user's own function may raise
@@ -282,7 +286,7 @@ def _log_probabilities(model: Any, seen: np.ndarray, classes: int) -> Predictor:
     asking = {} if library is None else dict(library.asking)
 
     def predict(features: np.ndarray) -> np.ndarray:
-        said = np.asarray(model.predict_proba(features.reshape(len(features), -1), **asking), dtype=np.float64)
+        said = np.asarray(probabilities(model, features.reshape(len(features), -1), **asking), dtype=np.float64)
         fits = said.shape == (len(features), len(seen))
         if not fits or not (said >= -ROUNDING).all() or said.max(initial=0) > 1 + ROUNDING:
             raise SettingsError(
@@ -325,6 +329,17 @@ def import_path(path: str, where: str, folder: str | Path | None = None) -> Any:
             f"{where}: a path that can be imported is needed, such as sklearn.ensemble.RandomForestClassifier, found "
             f"{path!r} ({type(missing).__name__}: {missing}). Check the spelling, or install the package."
         ) from missing
+
+
+def _unknown(maker: Callable[..., Any], params: Mapping[str, Any]) -> list[str]:
+    """Arguments that it does not take, each with the nearest that it takes; none where that cannot be known."""
+    try:
+        taken = inspect.signature(maker).parameters
+    except (TypeError, ValueError):  # written in C, or no callable: calling it will tell
+        return []
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return []
+    return [f"{word!r}. {nearest(word, taken)}" for word in params if word not in taken]
 
 
 def floor_of(estimator: Any) -> float:

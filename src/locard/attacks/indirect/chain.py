@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from locard.attacks.indirect.cluster import medoids
-from locard.attacks.indirect.combine import NOTHING, Verdict, verdict
+from locard.attacks.indirect.combine import NOTHING, Verdict, both_ways, verdict
 from locard.attacks.indirect.domain import Domain, distinct
 from locard.attacks.indirect.generate import generate
 from locard.attacks.indirect.influence import influence, signal
@@ -57,6 +57,11 @@ class Questions:
     def __len__(self) -> int:
         return len(self.features)
 
+    @property
+    def references(self) -> int:
+        """How many test."""
+        return len(self.testing)
+
     def ask(self, target: AskableTarget) -> Verdict:
         """Ask all of them, and judge the answers.
 
@@ -64,10 +69,94 @@ class Questions:
             AccessDenied: the target gives labels only.
             QueryBudgetSpent: they do not fit, and none is asked.
         """
+        return self.judged(target.log_probabilities(self.features), target.floor) if len(self) else NOTHING
+
+    def judged(self, said: Float64[np.ndarray, "queries classes"], floor: float | None) -> Verdict:
+        """What the target said to them, logarithms of probabilities that are at least ``floor``."""
         if not len(self):
             return NOTHING
-        said = target.log_probabilities(self.features)[None]
-        return verdict(signal(said, self.label, target.floor)[0], signal(self.testing, self.label, target.floor))
+        return verdict(signal(said[None], self.label, floor)[0], signal(self.testing, self.label, floor))
+
+
+@dataclass(frozen=True, eq=False)
+class BothWays:
+    """Two halves of the references, each choosing the queries that the other half tests: ``Questions`` of both.
+
+    Axes are as there, the queries of the first half before those of the second.
+    """
+
+    first: Questions
+    second: Questions
+
+    @property
+    def record(self) -> object:
+        """The record's id."""
+        return self.first.record
+
+    @property
+    def label(self) -> int:
+        """Its class."""
+        return self.first.label
+
+    @property
+    def features(self) -> np.ndarray:
+        """``[queries, ...]``."""
+        return self._both("features")
+
+    @property
+    def influence(self) -> Float64[np.ndarray, "queries"]:
+        """I(r, q), in the half that chose the query."""
+        return self._both("influence")
+
+    @property
+    def control(self) -> Float64[np.ndarray, "queries"]:
+        """The same for the control branch."""
+        return self._both("control")
+
+    @property
+    def distance(self) -> Float64[np.ndarray, "queries"]:
+        """From the record."""
+        return self._both("distance")
+
+    @property
+    def nearest(self) -> float:
+        """Distance of the nearest reference record."""
+        return self.first.nearest
+
+    @property
+    def optimised(self) -> int:
+        """How many were moved."""
+        return self.first.optimised + self.second.optimised
+
+    @property
+    def references(self) -> int:
+        """How many test, in the smaller half."""
+        return min(self.first.references, self.second.references)
+
+    @property
+    def seconds(self) -> float:
+        """What all this took."""
+        return self.first.seconds + self.second.seconds
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def ask(self, target: AskableTarget) -> Verdict:
+        """Ask all of them, and add up what both halves make of the answers.
+
+        Raises:
+            AccessDenied: the target gives labels only.
+            QueryBudgetSpent: they do not fit, and none is asked.
+        """
+        if not len(self):
+            return NOTHING
+        said = target.log_probabilities(self.features)
+        cut = len(self.first)
+        return both_ways(self.first.judged(said[:cut], target.floor), self.second.judged(said[cut:], target.floor))
+
+    def _both(self, name: str) -> np.ndarray:
+        out: np.ndarray = np.concatenate([getattr(self.first, name), getattr(self.second, name)])
+        return out
 
 
 def questions(

@@ -25,6 +25,26 @@ class Verdict:
 NOTHING = Verdict(p_rank=1.0, p_tail=1.0, p_kost=1.0, score=0.0)  # no query, no evidence
 
 
+def both_ways(first: Verdict, second: Verdict) -> Verdict:
+    """Of two halves of the references, each of which chose the queries that the other one tested: p_1 + p_2.
+
+    - at most u with probability at most u, if this holds of both, however they depend on each other
+
+    A half that found no query to ask says 1, and then so do both.
+
+    >>> some = Verdict(p_rank=0.2, p_tail=0.1, p_kost=0.3, score=2.0)
+    >>> both_ways(some, some).p_rank, both_ways(some, NOTHING).p_rank
+    (0.4, 1.0)
+    """
+    from locard.stats import half_swapped
+
+    p = {
+        name: float(half_swapped(getattr(first, name), getattr(second, name)))
+        for name in ("p_rank", "p_tail", "p_kost")
+    }
+    return Verdict(**p, score=first.score + second.score)
+
+
 def verdict(target: Float64[np.ndarray, "queries"], references: Float64[np.ndarray, "references queries"]) -> Verdict:
     """The test of one record.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from locard.attacks.claiming import Evidence, make_claims
-from locard.attacks.indirect.chain import Questions
+from locard.attacks.indirect.chain import BothWays, Questions
 from locard.attacks.indirect.combine import Verdict
 from locard.data.records import Records
 from locard.types import Claims, Membership
@@ -17,13 +17,19 @@ PROMISES = {
     "p_raw": "Kost's combination of the queries' smoothed p-values, as in the paper. Not calibrated, and not valid in "
     "general: it holds for normal statistics alone.",
 }
+SWAPPED = {
+    "p_rank": "Two halves of the references, each of which chose the queries that the other tested: the sum of both "
+    "ranks' p-values. For this record at most u with probability at most u, if the target was made like its references "
+    "and none of them had a part in choosing the record. Never below 1/(k + 1) of both halves, added up.",
+    "p_tail": "The sum of both halves' p-values by a model of the tail.",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     """One record: what was asked, what came out, ``queries`` spent on it, and ``seconds`` in all."""
 
-    questions: Questions
+    questions: Questions | BothWays
     verdict: Verdict
     queries: int
     seconds: float
@@ -91,7 +97,7 @@ def claims_of(
         return out
 
     count = np.zeros(len(records), dtype=np.int64)
-    count[tested] = [len(f.questions.testing) for f in mine]
+    count[tested] = [f.questions.references for f in mine]
     claims = make_claims(
         records,
         Evidence(
@@ -107,7 +113,8 @@ def claims_of(
         among=among,
         screened=screened,
     )
-    return replace(claims, promises={**claims.promises, **PROMISES})
+    swapped = any(isinstance(f.questions, BothWays) for f in mine)
+    return replace(claims, promises={**claims.promises, **PROMISES, **(SWAPPED if swapped else {})})
 
 
 def _mean(values: np.ndarray) -> float:
