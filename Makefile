@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test test-statistics check format benchmarks docs clean
+.PHONY: demo test test-statistics check format benchmarks cluster docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/locard demo
@@ -30,6 +30,10 @@ format: $(VENV)/.installed-test
 benchmarks: $(VENV)/.installed-test
 	@failed=0; for script in benchmarks/*.py; do \
 	  $(ONE_THREAD) $(BIN)/python $$script || failed=1; done; exit $$failed
+
+# two audits on a Ray cluster of two machines (both this one), one of which is killed half way
+cluster: $(VENV)/.installed-test
+	$(ONE_THREAD) $(BIN)/python benchmarks/cluster/lost_machine.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)

@@ -31,9 +31,10 @@ GROUPED = {"fashion-cnn.toml": ["compute.exact=true"], "adult-mlp.toml": ["compu
 RESULT = ("result.json", "records.parquet", "scores.safetensors")
 MACHINES = ("127.0.0.2", "127.0.0.3")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# a machine that is gone is missed within two seconds, not thirty; workers are as nice as this process, so that other
-# programs do not starve them; no telemetry
+# a machine that is gone is missed within two seconds, not thirty; on a busy machine it may take long to start, and
+# workers are as nice as this process, so that other programs do not starve them; no telemetry
 RAY = {
+    "RAY_raylet_start_wait_time_s": "120",
     "RAY_health_check_initial_delay_ms": "500",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
@@ -60,9 +61,9 @@ def audit(config: Path, out: Path, sets: list[str]) -> subprocess.Popen[bytes]:
 @contextmanager
 def two_machines() -> Iterator[Any]:
     """A Ray cluster of two machines with a CPU each; ``second`` is the one without the head."""
+    os.environ.update(RAY)  # some of it is read when Ray is imported
     from ray.cluster_utils import Cluster
 
-    os.environ.update(RAY)
     head = {"num_cpus": 1, "node_ip_address": MACHINES[0], "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -200,3 +201,38 @@ def test_what_it_warns_of_is_kept_once_a_model_and_does_not_go_to_the_terminal(t
     done, _ = one(tmp_path, SklearnRecipe.of(Says("warn")))
     assert done.warned == ("UserWarning: did not converge",)
     assert not recwarn.list
+
+
+class SlowStore(Store):
+    """Files take their time, the first ones longest; one of them cannot be written. Counts who writes at once."""
+
+    def __init__(self, folder, full=""):
+        super().__init__(folder)
+        self.full, self.now, self.most = full, 0, 0
+
+    def write(self, key, tensors):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.02)
+        self.now -= 1
+        if key == self.full:
+            raise RunStopped("the disk is full")
+        super().write(key, tensors)
+
+
+def test_a_chunk_is_done_when_all_of_its_files_are(tmp_path):
+    """Several are written at once, no more than ``WRITERS``; one that fails is told, whichever it is.
+
+    Planted: results of the last writes not waited for. The error of the last file is then lost.
+    """
+    r, plan = some(weight=None), pairs(some(weight=None), AUDITED, models=12, seed=Seed(0))
+    made = plan_jobs(TREE, r, plan, POPULATION, Seed(0))
+    store = SlowStore(tmp_path / "good")
+    done = Training(TREE, r, AUDITED, POPULATION, store)(Chunk(tuple(made)))
+    assert [d.key for d in done] == [j.key for j in made]
+    assert store.missing([j.key for j in made]) == ([], [])
+    assert 1 < store.most <= jobs.WRITERS
+    for place in (0, 5, 11):
+        full = SlowStore(tmp_path / str(place), made[place].key)
+        with pytest.raises(RunStopped, match="the disk is full"):
+            Training(TREE, r, AUDITED, POPULATION, full)(Chunk(tuple(made)))

@@ -12,8 +12,9 @@ import sysconfig
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -32,6 +33,7 @@ from locard.train.store import Store
 
 KEY_VERSION = 1  # raised when the code below may give other numbers for the same inputs
 BLOCK = 20_000  # records predicted at once
+WRITERS = 4  # files of a chunk that are written at once: each waits for the disk, or for an object store
 
 
 PARTS = ("logits", "population")  # what a file holds of the audited records, and of the others
@@ -142,13 +144,17 @@ class Training:
         """
         first, last = chunk.jobs[0].model, chunk.jobs[-1].model
         which = f"model {first}" if len(chunk.jobs) == 1 else f"one of the models {first} to {last}"
-        done = []
-        with explained(which, len(chunk.jobs[0].index)) as warned:
+        done, writing = [], deque[Future[None]]()
+        with explained(which, len(chunk.jobs[0].index)) as warned, ThreadPoolExecutor(WRITERS) as writers:
             for job, answers in zip(chunk.jobs, self._answers(chunk), strict=True):
-                self._put(job, answers)
+                if len(writing) == WRITERS:  # no more answers than that wait in memory
+                    writing.popleft().result()
+                writing.append(writers.submit(self._put, job, answers))
                 said = tuple(dict.fromkeys(f"{w.category.__name__}: {str(w.message).splitlines()[0]}" for w in warned))
                 done.append(JobDone(job.model, job.key, answers.fit_seconds, answers.ask_seconds, said))
                 warned.clear()
+            for written in writing:  # a chunk is done when all of its files are
+                written.result()
         return done
 
     def _answers(self, chunk: Chunk) -> Iterator[Answers]:

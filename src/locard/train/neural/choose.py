@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIZES = (8, 16, 32, 64, 128, 256)
 STEPS = 4  # timed of each candidate, after the first, which records the step
 BETTER = 0.95  # a larger chunk must be this much faster a model to be worth its memory
-LOOK, AT_LEAST = 0.1, 0.2  # looking on may take this share of the training as it is known so far, or so many seconds
+LOOK, AT_LEAST = 0.05, 0.1  # looking on may take this share of the training as it is known so far, or so many seconds
 QUICK = 0.05  # seconds: what takes less is timed twice
 CLEAR = 1.5  # more steps must take so many times what one takes, before a step's time is a difference of the two
 BASE_BYTES = 400 * 2**20  # of a process with torch in it, before any model
