@@ -280,7 +280,7 @@ def test_all_problems_are_told_at_once(records, quick):
         ),
         (
             {"recipe": GaussianNB(), "models": 5, "data": {"pool": 10}, "released": (GaussianNB(), ["nobody"])},
-            ["NaN", "even number", "at least 20 audited units", "released.model", "unknown"],
+            ["NaN", "even number", "at least 20 audited records", "released.model", "unknown"],
         ),
         ({"recipe": SVC(), "models": 2}, ["predict_proba", "even number"]),
         ({"recipe": SVC(), "references": {"plan": "subsample", "fraction": 0.001}}, ["predict_proba", "both sides"]),
