@@ -67,6 +67,8 @@ class TorchRecipe:
 
     >>> TorchRecipe(module="mlp", params={"hidden": [10, 5]}, epochs=3).name
     'mlp(hidden=[10, 5]), sgd 0.1, batch 100, 3 epochs'
+    >>> TorchRecipe(module="logistic", optimizer="adam", optimizer_params={"weight_decay": 0.01}, epochs=3).name
+    'logistic, adam 0.1 weight_decay=0.01, batch 100, 3 epochs'
     """
 
     module: str | Callable[..., Any] = "auto"
@@ -107,7 +109,8 @@ class TorchRecipe:
         module = self.module if isinstance(self.module, str) else getattr(self.module, "__name__", "module")
         length = f"{self.steps} steps" if self.passes is None else f"{self.passes} epochs"
         shown = f"{module}({params})" if params else module
-        return f"{shown}, {self.optimizer} {self.learning_rate:g}, batch {self.batch_size}, {length}"
+        more = "".join(f" {k}={_shown(v)}" for k, v in self.optimizer_params.items())
+        return f"{shown}, {self.optimizer} {self.learning_rate:g}{more}, batch {self.batch_size}, {length}"
 
     @property
     def fingerprint(self) -> str:
