@@ -72,35 +72,44 @@ def test_again_nothing_is_made_and_what_is_lost_is_made_again(distilled, tmp_pat
     assert bytes_of(out) == first
 
 
+def over_after(monkeypatch, results):
+    """The time is over when so many models and students are finished; the one at work then is kept."""
+    import locard.run.training as training
+
+    moments = iter([False] * results + [True] * 100)
+    over = property(lambda self: self._end is not None and next(moments))
+    monkeypatch.setattr(training.Clock, "over", over)
+
+
 def test_time_over_among_students_costs_the_attacks_that_read_them_and_nothing_else(
     distilled, tmp_path, bytes_of, monkeypatch
 ):
-    """Planted: a stage that ignores the clock distils all 24, and fails here."""
-    import locard.run.training as training
-
-    run(distilled(), tmp_path / "whole")
-    moments = iter([False] * 8 + [False] * 8 + [False] * 3 + [True] * 100)  # models, one student each, three more
-    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
-    cut = run(distilled(compute={"workers": 1, "stop_after": "1h"}), tmp_path / "cut")
+    """Planted: a stage that ignores the clock distils all 24, and a policy that forgets the attack is passed."""
+    given = {"policy": {"max_auc": 0.999}}
+    whole = run(distilled(**given), tmp_path / "whole")
+    assert whole.summary.policy.outcome == "pass"
+    over_after(monkeypatch, 8 + 8 + 3)
+    cut = run(distilled(**given, compute={"workers": 1, "stop_after": "1h"}), tmp_path / "cut")
     assert [a.label for a in cut.summary.attacks] == ["lira", "trajectory"]
     assert [n.name for n in cut.summary.not_run] == ["attack_d"]
     assert "goes on where it stopped" in cut.summary.not_run[0].reason
     assert any("some attacks were not run" in line for line in cut.summary.unresolved)
+    assert cut.summary.policy.outcome == "inconclusive"
+    assert "attack_d had no time to be run" in cut.summary.policy.reasons[0]
     monkeypatch.undo()
-    run(distilled(), tmp_path / "cut")
-    assert told(tmp_path / "cut")["distillations"]["student"]["models"]["reused"] == 4  # what is at work is kept
+    run(distilled(**given), tmp_path / "cut")
+    assert told(tmp_path / "cut")["distillations"]["student"]["models"]["reused"] == 4
     assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
 
 
-def test_time_over_with_no_other_attack_is_no_audit_but_loses_nothing(distilled, tmp_path, monkeypatch):
-    import locard.run.training as training
-
-    moments = iter([False] * 8 + [True] * 100)
-    monkeypatch.setattr(training.Clock, "over", property(lambda self: self._end is not None and next(moments)))
-    only = distilled(attack=[{"name": "trajectory"}], compute={"workers": 1, "stop_after": "1h"})
-    with pytest.raises(RunStopped, match=r"Every attack reads what students say.*goes on where it stopped"):
+@pytest.mark.parametrize("attacks", [["trajectory"], ["trajectory", "lira"]])
+def test_no_other_attack_takes_the_place_of_a_headline_that_had_no_time(distilled, tmp_path, monkeypatch, attacks):
+    """Planted: with the attacks that are left, lira becomes the headline without being declared."""
+    over_after(monkeypatch, 8)
+    only = distilled(attack=[{"name": name} for name in attacks], compute={"workers": 1, "stop_after": "1h"})
+    with pytest.raises(RunStopped, match=r"headline attack trajectory.*goes on where it stopped"):
         run(only, tmp_path / "run")
-    assert len(names(tmp_path / "run")) == 9  # what is at work is kept
+    assert len(names(tmp_path / "run")) == 9
 
 
 def test_no_byte_depends_on_the_number_of_workers(distilled, tmp_path, bytes_of):

@@ -181,14 +181,18 @@ def test_an_attack_whose_signal_was_not_kept_says_so_and_trains_again(ten, run, 
     assert "whole answers was not: they are trained again" in said[0]
 
 
+def flip_last_bit(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_damaged_file_is_made_again(ten, run, tmp_path, bytes_of, said):
     run("out", "signals")
     before = bytes_of(tmp_path / "out")
     cut, flipped = sorted(files(tmp_path / "out").values())[:2]
     cut.write_bytes(cut.read_bytes()[:-1])
-    data = bytearray(flipped.read_bytes())
-    data[-1] ^= 1
-    flipped.write_bytes(data)
+    flip_last_bit(flipped)
     run("out", "signals")
     assert bytes_of(tmp_path / "out") == before
     assert trained(tmp_path / "out")["trained"] == 2
@@ -199,9 +203,7 @@ def test_damaged_logits_serve_nobody(ten, run, tmp_path, bytes_of, said):
     run("out")
     before = bytes_of(tmp_path / "out")
     whole = sorted(files(tmp_path / "out").values())[0]
-    data = bytearray(whole.read_bytes())
-    data[-1] ^= 1
-    whole.write_bytes(data)
+    flip_last_bit(whole)
     run("out", "signals")
     assert bytes_of(tmp_path / "out") == before
     assert trained(tmp_path / "out")["trained"] == 1

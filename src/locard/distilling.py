@@ -11,7 +11,7 @@ import numpy as np
 from locard.errors import RunStopped
 from locard.observe.distilling import Distilling, auxiliary, student_jobs
 from locard.observe.traces import StoredStudents, StoredTraces, Traces
-from locard.prepare import Prepared, without_attacks
+from locard.prepare import Prepared, without_late
 from locard.run.backend import Backend, LocalBackend
 from locard.run.choose_backend import choose_backend, grouping_of
 from locard.run.chunks import Grouping
@@ -27,20 +27,21 @@ def distil_in_time(
     """The case and its traces; where the time was over, without the attacks whose students are missing.
 
     Raises:
-        RunStopped: no attack is left.
+        RunStopped: one of them is the headline; or as ``distil_missing``.
         SettingsError: as ``distil_missing``.
     """
-    traces = distil_missing(prepared, folder, jobs, local, watch, stop_after=clock.left)
+    traces = distil_missing(prepared, folder, jobs, local, watch, clock)
     missing = prepared.chosen.traces - traces.keys()
     if not missing:
         return prepared, traces
     again = "The same command with more time goes on where it stopped."
-    reason = f"its students were not finished when the time was over (compute.stop_after). {again}"
-    part = without_attacks(
-        prepared, [k for k, a in prepared.chosen.attacks.items() if missing & set(a.needs.traces)], reason
-    )
-    if not part.chosen.attacks:
-        raise RunStopped(f"Every attack reads what students say, and they were not finished in time. {again}")
+    late = [label for label, attack in prepared.chosen.attacks.items() if missing & set(attack.needs.traces)]
+    if prepared.chosen.headline in late:
+        raise RunStopped(
+            f"The students that the headline attack {late[0]} reads are needed, but they were not finished when the "
+            f"time was over (compute.stop_after). {again}"
+        )
+    part = without_late(prepared, late, f"its students were not finished when the time was over. {again}")
     said = f"Time was over before all students were trained (compute.stop_after): some attacks were not run. {again}"
     watch.warn(said)
     return replace(part, caveats=(*part.caveats, said)), traces
@@ -52,12 +53,11 @@ def distil_missing(
     jobs: list[Job],
     local: LocalBackend | None,
     watch: Watch,
-    *,
-    stop_after: float | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Traces]:
     """The traces that the chosen attacks read, after the students that are missing were trained.
 
-    With ``stop_after``, in seconds, those are left out of which a student is missing when it is over.
+    Where the clock's time is over before, those of which a student is missing are left out.
 
     Every model of the plan is distilled once, because each plays the target and serves as a reference; for ``students``
     the targets alone are, several times. A student's file lies beside the models', and is skipped where it is whole.
@@ -70,7 +70,7 @@ def distil_missing(
     wanted, compute = prepared.chosen.traces, prepared.settings.compute
     if not wanted:
         return {}
-    how, clock = (choose_backend(compute, local), grouping_of(compute), watch), Clock(stop_after)
+    how, clock = (choose_backend(compute, local), grouping_of(compute), watch), clock or Clock(None)
     traces: dict[str, Traces] = {}
     keys = [job.key for job in jobs]
     if "training" in wanted:

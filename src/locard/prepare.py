@@ -373,12 +373,12 @@ def without_claims(prepared: Prepared, reason: str) -> Prepared:
     return replace(prepared, chosen=chosen, screening=None)
 
 
-def without_attacks(prepared: Prepared, labels: Sequence[str], reason: str) -> Prepared:
-    """The case without these attacks, and the reason among what was not run."""
+def without_late(prepared: Prepared, labels: Sequence[str], reason: str) -> Prepared:
+    """The case without attacks for which the time was not enough, and the reason among what was not run."""
     chosen = prepared.chosen
     attacks = {label: attack for label, attack in chosen.attacks.items() if label not in labels}
     said = (*chosen.not_run, *(NotRun(name=label, reason=reason) for label in labels))
-    return replace(prepared, chosen=replace(chosen, attacks=attacks, not_run=said))
+    return replace(prepared, chosen=replace(chosen, attacks=attacks, not_run=said, late=tuple(labels)))
 
 
 def _claiming(prepared: Prepared) -> list[str]:

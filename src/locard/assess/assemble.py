@@ -15,7 +15,7 @@ from locard.assess.groups import group_parts
 from locard.assess.looks_at_pairs import allowing_for_looks
 from locard.assess.one_run import one_run_part
 from locard.assess.parts import Assessor, Case, Part, Run, Task, tasks_of
-from locard.assess.policy import Excess, settle
+from locard.assess.policy import Excess, no_pass_without, settle
 from locard.assess.scoring import Audited
 from locard.assess.selected import OnSelected, compared_at, pairs_of
 from locard.assess.table import records_table
@@ -100,7 +100,8 @@ def _decided(
     """
     settings, looks = case.settings, case.sequential
     if looks is None:
-        return *settle(settings.policy, scored, exposure, audited, settings.measure), parts
+        policy, excesses = settle(settings.policy, scored, exposure, audited, settings.measure)
+        return no_pass_without(policy, case.chosen.late), excesses, parts
     pair, confidence = audited.plan.pair, settings.measure.confidence
     again = [allowing_for_looks(p, s, pair, confidence) for p, s in zip(parts, scored, strict=True)]
     return *looks.policy(settings.policy, confidence), again

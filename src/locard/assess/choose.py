@@ -23,11 +23,15 @@ ALL_TRACES = dict.fromkeys(KINDS, "")
 
 @dataclass(frozen=True)
 class Chosen:
-    """Attacks by label, the headline first, and those left out with the reason."""
+    """Attacks by label, the headline first, and those left out with the reason.
+
+    ``late``: those of them for which only the time was not enough, so that the policy cannot be passed without them.
+    """
 
     attacks: dict[str, Attack]
     names: dict[str, str]
     not_run: tuple[NotRun, ...]
+    late: tuple[str, ...] = ()
 
     @property
     def traces(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,14 @@ def settle(
         if s.label in outcome.above
     ]
     return PolicyPart(outcome=judged.outcome, reasons=list(judged.reasons), needed=needed), excesses
+
+
+def no_pass_without(policy: PolicyPart, late: Sequence[str]) -> PolicyPart:
+    """The outcome where the time was not enough for these attacks: what the others exceed stands, a pass does not."""
+    if not late or policy.outcome != "pass":
+        return policy
+    said = f"Not settled: {', '.join(late)} had no time to be run (compute.stop_after). Give it more, or leave it out."
+    return policy.model_copy(update={"outcome": "inconclusive", "reasons": [said, *policy.reasons]})
 
 
 def _estimate(scored: Scored, fpr: float | None, audited: Audited, confidence: float) -> Estimate:

@@ -31,11 +31,9 @@ from locard.train.asked import Answers, AnswersMany, Asked, Condenses, Keep, Run
 from locard.train.recipe import Predictor, Recipe
 from locard.train.store import Store
 
-KEY_VERSION = 1  # raised when the code below may give other numbers for the same inputs
+KEY_VERSION = 2  # raised when the code below may give other numbers for the same inputs
 BLOCK = 20_000  # records predicted at once
 WRITERS = 4  # files of a chunk that are written at once: each waits for the disk, or for an object store
-
-
 PARTS = ("logits", "population")  # what a file holds of the audited records, and of the others
 KEPT = "-"  # in a key, before what is kept of the model's answers, where that is not all of them
 
