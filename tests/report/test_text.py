@@ -6,6 +6,7 @@ import pytest
 
 from locard.errors import SettingsError
 from locard.report.text import record_rows, record_text, summary_text
+from locard.report.wording import design_sentence
 from locard.result import AuditResult
 
 from .conftest import Make
@@ -116,3 +117,9 @@ def test_record_rows_are_the_rows_of_the_table(make_result: Make) -> None:
         "patient-000035",
     ]
     assert record_rows(make_result(), "patient-000034")["id"].tolist() == ["patient-000034"]
+
+
+def test_whose_membership_was_decided_is_named(make_result: Make) -> None:
+    """Planted: a sentence for records alone says of patients that their rows were dealt one by one."""
+    assert "decided, record by record," in design_sentence(make_result().summary)
+    assert "decided, unit by unit," in design_sentence(make_result(by_unit=True).summary)

@@ -160,15 +160,16 @@ def grade_meaning(grade: str, fdr: float | None) -> str:
 def design_sentence(result: Result) -> str:
     """How members and non-members came about, in plain words."""
     t = result.target
+    one = "record" if result.data.units == result.data.n else "unit"  # all records of a unit are in a model, or none is
     if t.models == 1 and t.kind == "procedure":
-        return "One model was trained. A fair coin decided, record by record, whether it was trained on it or not."
+        return f"One model was trained. A fair coin decided, {one} by {one}, whether it was trained on it or not."
     how = {
         "pairs": (
             f"{thousands(t.models)} models were trained in {thousands(t.pairs)} pairs. For every pair a fair coin "
-            f"decided, record by record, which of the two models was trained on it; the other was not."
+            f"decided, {one} by {one}, which of the two models was trained on it; the other was not."
         ),
-        "subsample": f"{thousands(t.models)} models were trained, each on its own random part of the records.",
-        "coin_flips": f"{thousands(t.models)} models were trained; a fair coin decided each record's membership.",
+        "subsample": f"{thousands(t.models)} models were trained, each on its own random part of the {one}s.",
+        "coin_flips": f"{thousands(t.models)} models were trained; a fair coin decided each {one}'s membership.",
         "out_only": (f"{thousands(t.models)} models were trained; those of the attacker never saw an audited record."),
     }.get(t.design, f"{thousands(t.models)} models were trained, by the plan “{t.design}”.")
     if t.kind == "saved outputs":
